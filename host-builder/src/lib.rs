@@ -1,0 +1,1 @@
+//! kiln builds SmartOS and Triton images on any machine.

@@ -1,0 +1,1 @@
+//! Machines and foreign tools for the tests.
