@@ -1,2 +1,9 @@
 //! The `kiln` program.
-fn main() {}
+
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    kiln::cli::run()
+}

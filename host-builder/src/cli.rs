@@ -1,0 +1,98 @@
+//! The command line: what every subcommand shares, and the way from words to work.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{ArgAction, Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use crate::report::{self, Report};
+use crate::{cat, convert, demo, diff, inspect, ls, retro, staging, verify};
+
+/// Builds SmartOS and Triton images on any machine: no root, no mounts, no ZFS, no SmartOS, and the same bytes from
+/// the same inputs.
+#[derive(Debug, Parser)]
+#[command(name = "kiln", version, arg_required_else_help = true, max_term_width = 100)]
+pub struct Cli {
+    /// Say more: -v what each step works on, -vv every detail (KILN_LOG takes filters, such as kiln=trace)
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    verbose: u8,
+    /// Report as JSON, one object a line on standard output
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Retro(Box<retro::Arguments>),
+    Inspect(inspect::Arguments),
+    Ls(ls::Arguments),
+    Cat(cat::Arguments),
+    Diff(diff::Arguments),
+    Verify(verify::Arguments),
+    Convert(convert::Arguments),
+    Demo(demo::Arguments),
+}
+
+/// How a command that did its work ends. Only comparisons and checks have more to say than "done".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Status 0.
+    Done,
+    /// Status 1 without an error text of its own: differences were found, or findings were listed.
+    Findings,
+    /// Status 3: the comparison could not be made.
+    NotComparable,
+}
+
+/// Runs the program on the process' arguments.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    start_log(cli.verbose);
+    let report = Report::new(cli.json);
+    let result = staging::clean_up_when_interrupted().and_then(|()| dispatch(cli.command, &report));
+    match result {
+        Ok(Ending::Done) => ExitCode::SUCCESS,
+        Ok(Ending::Findings) => ExitCode::from(1),
+        Ok(Ending::NotComparable) => ExitCode::from(3),
+        Err(error) => {
+            report::fail(&report, &error);
+            ExitCode::from(1)
+        }
+    }
+}
+
+fn dispatch(command: Command, report: &Report) -> Result<Ending> {
+    match command {
+        Command::Retro(arguments) => retro::run(*arguments, report),
+        Command::Inspect(arguments) => inspect::run(&arguments, report),
+        Command::Ls(arguments) => ls::run(&arguments, report),
+        Command::Cat(arguments) => cat::run(&arguments, report),
+        Command::Diff(arguments) => diff::run(&arguments, report),
+        Command::Verify(arguments) => verify::run(&arguments, report),
+        Command::Convert(arguments) => convert::run(&arguments, report),
+        Command::Demo(arguments) => demo::run(&arguments, report),
+    }
+}
+
+/// Sends the log to standard error: warnings by default, more with `-v`, anything with `KILN_LOG`.
+fn start_log(verbose: u8) {
+    let level = match verbose {
+        0 => "kiln=warn",
+        1 => "kiln=info",
+        2 => "kiln=debug",
+        _ => "kiln=trace",
+    };
+    let filter = EnvFilter::try_from_env("KILN_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time();
+    let log = log.with_target(false).with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()) && !no_color());
+    // A second logger can only have been set by a test harness, whose choice then stands.
+    let _ = log.try_init();
+}
+
+/// Whether the user asked for output without colours (<https://no-color.org>).
+pub fn no_color() -> bool {
+    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+}

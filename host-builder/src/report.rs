@@ -1,0 +1,226 @@
+//! What kiln tells its user: steps, progress, warnings, errors with a hint, and the same as JSON lines for machines.
+//!
+//! Results go to standard output. Everything that is said while working goes to standard error. With `--json`
+//! standard output carries one JSON object a line, each with a member `event`.
+
+use std::error::Error;
+use std::fmt;
+use std::io::{IsTerminal, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use anyhow::Result;
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::{Value, json};
+
+/// Whether a step had anything to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// The step changed what it works on.
+    Changed,
+    /// Everything was as it should be already.
+    Unchanged,
+}
+
+/// What a step brought.
+#[derive(Debug)]
+pub struct Outcome<T> {
+    value: T,
+    change: Change,
+    detail: String,
+}
+
+/// The outcome of a step that changed something; `detail` says what, in a few words.
+pub fn changed<T>(value: T, detail: impl Into<String>) -> Outcome<T> {
+    Outcome { value, change: Change::Changed, detail: detail.into() }
+}
+
+/// The outcome of a step that found everything done; `detail` says what it found.
+pub fn unchanged<T>(value: T, detail: impl Into<String>) -> Outcome<T> {
+    Outcome { value, change: Change::Unchanged, detail: detail.into() }
+}
+
+/// The way that one command reports.
+#[derive(Debug)]
+pub struct Report {
+    json: bool,
+    bars: MultiProgress,
+    terminal: bool,
+}
+
+impl Report {
+    /// A report for people, or, when `json`, for machines.
+    pub fn new(json: bool) -> Report {
+        let terminal = std::io::stderr().is_terminal() && !json;
+        let target = if terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        Report { json, bars: MultiProgress::with_draw_target(target), terminal }
+    }
+
+    /// Whether machines read along.
+    pub fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// Runs one named step and reports whether it changed anything.
+    ///
+    /// # Errors
+    /// Those of the step.
+    pub fn step<T>(&self, name: &str, work: impl FnOnce() -> Result<Outcome<T>>) -> Result<T> {
+        tracing::debug!(step = name, "begins");
+        let Outcome { value, change, detail } = work()?;
+        if self.json {
+            self.event(&json!({
+                "event": "step",
+                "step": name,
+                "changed": change == Change::Changed,
+                "detail": detail,
+            }));
+        } else {
+            let word = if change == Change::Changed { "done" } else { "kept" };
+            self.say(&format!("{word}  {name:<22} {detail}"));
+        }
+        Ok(value)
+    }
+
+    /// Says something the user should know although the work goes on.
+    pub fn warn(&self, text: &str) {
+        if self.json {
+            self.event(&json!({ "event": "warning", "text": text }));
+        } else {
+            self.say(&format!("warning: {text}"));
+        }
+    }
+
+    /// Says one line to people.
+    pub fn say(&self, line: &str) {
+        // A reader that went away must not turn finished work into a failure.
+        self.bars.suspend(|| {
+            let _ = writeln!(std::io::stderr(), "{line}");
+        });
+    }
+
+    /// Writes one event for machines.
+    pub fn event(&self, event: &Value) {
+        let _ = writeln!(std::io::stdout(), "{event}");
+    }
+
+    /// Follows work of `total` bytes (0 when not known).
+    pub fn progress(&self, stage: &'static str, total: u64) -> Progress<'_> {
+        let bar = if self.terminal {
+            let style = ProgressStyle::with_template(
+                "      {msg:<22} {bar:30} {bytes:>10} of {total_bytes} ({bytes_per_sec}, {eta} left)",
+            )
+            .unwrap_or_else(|_| ProgressStyle::default_bar());
+            let bar = self.bars.add(ProgressBar::new(total).with_style(style));
+            bar.set_message(stage);
+            bar
+        } else {
+            ProgressBar::hidden()
+        };
+        Progress { report: self, stage, total, done: AtomicU64::new(0), bar }
+    }
+}
+
+/// Progress of one stage; gone from the screen when it is dropped.
+#[derive(Debug)]
+pub struct Progress<'a> {
+    report: &'a Report,
+    stage: &'static str,
+    total: u64,
+    done: AtomicU64,
+    bar: ProgressBar,
+}
+
+impl Progress<'_> {
+    /// Counts `bytes` more as done.
+    pub fn add(&self, bytes: u64) {
+        let before = self.done.fetch_add(bytes, Ordering::Relaxed);
+        self.bar.inc(bytes);
+        // Machines get a line a twentieth of the way, which is enough for a bar of their own.
+        let mark = |at: u64| at.saturating_mul(20).checked_div(self.total).unwrap_or(0);
+        if self.report.json && mark(before) != mark(before + bytes) {
+            self.report.event(&json!({
+                "event": "progress",
+                "stage": self.stage,
+                "done": before + bytes,
+                "total": self.total,
+            }));
+        }
+    }
+}
+
+impl Drop for Progress<'_> {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// An error with a remedy. It shows itself as the error that it carries.
+struct Hinted {
+    inner: anyhow::Error,
+    hint: String,
+}
+
+impl fmt::Display for Hinted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.inner, f)
+    }
+}
+
+impl fmt::Debug for Hinted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.inner, f)
+    }
+}
+
+impl Error for Hinted {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.inner.source()
+    }
+}
+
+/// Attaches remedies to errors.
+pub trait Hint<T> {
+    /// Adds what the user can do about it, one sentence without a full stop.
+    ///
+    /// # Errors
+    /// The same error as before, with the hint.
+    fn hint(self, hint: impl Into<String>) -> Result<T>;
+}
+
+impl<T, E: Into<anyhow::Error>> Hint<T> for std::result::Result<T, E> {
+    fn hint(self, hint: impl Into<String>) -> Result<T> {
+        self.map_err(|error| anyhow::Error::new(Hinted { inner: error.into(), hint: hint.into() }))
+    }
+}
+
+/// The remedy nearest to the cause of an error, when it has one.
+pub fn hint_of(error: &anyhow::Error) -> Option<&str> {
+    error.chain().filter_map(|cause| cause.downcast_ref::<Hinted>()).last().map(|hinted| hinted.hint.as_str())
+}
+
+/// Says why a command failed: the chain of causes, then one line with the remedy.
+pub fn fail(report: &Report, error: &anyhow::Error) {
+    let hint = hint_of(error);
+    if report.is_json() {
+        let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
+        report.event(&json!({ "event": "error", "causes": causes, "hint": hint }));
+    }
+    report.say(&format!("kiln: {error:#}"));
+    if let Some(hint) = hint {
+        report.say(&format!("hint: {hint}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Context;
+
+    #[test]
+    fn the_hint_nearest_to_the_cause_is_shown_and_no_message_twice() {
+        let cause: Result<()> = Err(anyhow::anyhow!("disk on fire"));
+        let error = cause.hint("pour water").context("cannot write").hint("try again").unwrap_err();
+        assert_eq!(format!("{error:#}"), "cannot write: disk on fire");
+        assert_eq!(hint_of(&error), Some("pour water"));
+    }
+}

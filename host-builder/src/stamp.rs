@@ -1,0 +1,134 @@
+//! Platform stamps: the UTC build time that names a SmartOS platform, `YYYYMMDDThhmmssZ`.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// The stamp of a platform, always upper case and always a real point in time.
+///
+/// Stamps order like the times that they stand for, so eras are compared with `<`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Stamp(String);
+
+/// Why a text is no stamp.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is not a platform stamp: expected YYYYMMDDThhmmssZ in UTC, like 20141030T081701Z")]
+pub struct NotAStamp(String);
+
+impl Stamp {
+    /// Length of every stamp in characters.
+    pub const LENGTH: usize = 16;
+
+    /// The stamp as text, upper case.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Seconds since 1970, UTC.
+    pub fn unix_seconds(&self) -> i64 {
+        let field = |from: usize, to: usize| -> i64 {
+            self.0[from..to].parse().expect("a stamp's fields were checked to be digits when it was parsed")
+        };
+        days_since_1970(field(0, 4), field(4, 6), field(6, 8)) * 86_400
+            + field(9, 11) * 3_600
+            + field(11, 13) * 60
+            + field(13, 15)
+    }
+
+    /// The stamp as image manifests write times: `2014-10-30T08:17:01Z`.
+    pub fn iso(&self) -> String {
+        let s = &self.0;
+        format!("{}-{}-{}T{}:{}:{}Z", &s[0..4], &s[4..6], &s[6..8], &s[9..11], &s[11..13], &s[13..15])
+    }
+
+    /// Finds the last stamp inside a file or directory name, compared without case.
+    pub fn find_in(name: &str) -> Option<Stamp> {
+        let bytes = name.as_bytes();
+        (0..=bytes.len().checked_sub(Self::LENGTH)?)
+            .rev()
+            .filter_map(|start| name.get(start..start + Self::LENGTH))
+            .find_map(|window| window.parse().ok())
+    }
+}
+
+impl FromStr for Stamp {
+    type Err = NotAStamp;
+
+    fn from_str(text: &str) -> Result<Stamp, NotAStamp> {
+        let upper = text.to_ascii_uppercase();
+        let shaped = upper.len() == Self::LENGTH
+            && upper.bytes().enumerate().all(|(at, byte)| match at {
+                8 => byte == b'T',
+                15 => byte == b'Z',
+                _ => byte.is_ascii_digit(),
+            });
+        if !shaped {
+            return Err(NotAStamp(text.to_owned()));
+        }
+        let field = |from: usize, to: usize| upper[from..to].parse::<i64>().unwrap_or(i64::MAX);
+        let (year, month, day) = (field(0, 4), field(4, 6), field(6, 8));
+        let real = (1970..=2105).contains(&year)
+            && (1..=12).contains(&month)
+            && (1..=days_in_month(year, month)).contains(&day)
+            && field(9, 11) < 24
+            && field(11, 13) < 60
+            && field(13, 15) < 60;
+        if real { Ok(Stamp(upper)) } else { Err(NotAStamp(text.to_owned())) }
+    }
+}
+
+impl fmt::Display for Stamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+fn is_leap(year: i64) -> bool {
+    (year % 4 == 0 && year % 100 != 0) || year % 400 == 0
+}
+
+fn days_in_month(year: i64, month: i64) -> i64 {
+    match month {
+        2 if is_leap(year) => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    }
+}
+
+fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
+    let years: i64 = (1970..year).map(|y| if is_leap(y) { 366 } else { 365 }).sum();
+    let months: i64 = (1..month).map(|m| days_in_month(year, m)).sum();
+    years + months + day - 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stamp_is_a_time() {
+        let stamp: Stamp = "20141030t081701z".parse().unwrap();
+        assert_eq!(stamp.as_str(), "20141030T081701Z");
+        assert_eq!(stamp.unix_seconds(), 1_414_657_021);
+        assert_eq!(stamp.iso(), "2014-10-30T08:17:01Z");
+        assert_eq!("20240229T235959Z".parse::<Stamp>().unwrap().unix_seconds(), 1_709_251_199);
+    }
+
+    #[test]
+    fn what_is_no_time_is_no_stamp() {
+        for text in ["", "20141030", "20141330T081701Z", "20230229T000000Z", "20141030T241701Z", "20141030T0817é1Z"] {
+            assert_eq!(text.parse::<Stamp>(), Err(NotAStamp(text.to_owned())), "{text}");
+        }
+    }
+
+    #[test]
+    fn stamps_are_found_in_names() {
+        let found = |name| Stamp::find_in(name).map(|stamp| stamp.to_string());
+        assert_eq!(
+            found("platform-release-20141030-20141030T081701Z.tgz").as_deref(),
+            Some("20141030T081701Z")
+        );
+        assert_eq!(found("platform-20130506t233003z").as_deref(), Some("20130506T233003Z"));
+        assert_eq!(found("platform-é-latest.tgz"), None);
+    }
+}
