@@ -1,0 +1,1 @@
+//! The full consistency check of a file system.
