@@ -1,2 +1,5 @@
 #![forbid(unsafe_code)]
-//! Under construction.
+//! MBR, FAT32 and boot loaders of SmartOS disk images, planned as extents and never as a whole disk in memory.
+
+pub mod builtin;
+pub mod menu;
