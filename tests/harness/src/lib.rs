@@ -1,1 +1,20 @@
-//! Machines and foreign tools for the tests.
+//! Machines and foreign tools for kiln's tests.
+//!
+//! * [`guest`]: a Debian guest with real OpenZFS, UFS and FAT drivers that runs one script.
+//! * [`tools`]: foreign programs that may be missing on a user's machine.
+//! * [`fixtures`]: the authentic images and streams below `tests/fixtures`.
+//! * [`scratch`]: folders for the files of a test.
+//! * [`process`]: running a program with a deadline.
+//!
+//! Two environment variables matter: `KILN_REQUIRE_TOOLS` turns every loud skip into a failure (continuous
+//! integration sets it), and `KILN_BIN` names the `kiln` executable that command-line tests run.
+
+#![forbid(unsafe_code)]
+
+pub mod fixtures;
+pub mod guest;
+pub mod process;
+pub mod recipe;
+pub mod scratch;
+pub mod slots;
+pub mod tools;

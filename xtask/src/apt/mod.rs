@@ -1,0 +1,4 @@
+//! What the machine's package manager knows: its sources and its candidate versions.
+//! Everything here is text in, decision out; [`crate::task::setup`] runs the programs.
+
+pub mod sources;

@@ -1,0 +1,71 @@
+//! The machine that a task runs on, and running programs there.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+/// The folder of the workspace.
+pub fn workspace_root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask is a folder of the workspace").to_owned()
+}
+
+/// Whether this process may install packages and build the guest.
+pub fn is_root() -> bool {
+    // A process owns its own folder in /proc under its effective user.
+    fs::metadata("/proc/self").is_ok_and(|metadata| metadata.uid() == 0)
+}
+
+/// The code name of the Debian release that this machine runs, such as `bookworm`.
+pub fn debian_codename() -> Result<String> {
+    let text = fs::read_to_string("/etc/os-release").context("cannot read /etc/os-release")?;
+    codename_of(&text).context("this needs Debian: /etc/os-release names another system or no release")
+}
+
+fn codename_of(os_release: &str) -> Option<String> {
+    let field = |name: &str| {
+        os_release
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix('='))
+            .map(|value| value.trim_matches('"').to_owned())
+    };
+    field("VERSION_CODENAME").filter(|_| field("ID").as_deref() == Some("debian"))
+}
+
+/// Runs `command` with this process's terminal and fails unless it succeeds.
+pub fn run(command: &mut Command) -> Result<()> {
+    let status = command
+        .stdin(Stdio::null())
+        .status()
+        .with_context(|| format!("cannot start {}", command.get_program().to_string_lossy()))?;
+    if !status.success() {
+        bail!("{} failed: {status}", command.get_program().to_string_lossy());
+    }
+    Ok(())
+}
+
+/// Runs `command` and gives its standard output, whatever its exit status, with whether it succeeded.
+pub fn capture(command: &mut Command) -> Result<(bool, String)> {
+    let output = command
+        .stdin(Stdio::null())
+        .env("LC_ALL", "C")
+        .output()
+        .with_context(|| format!("cannot start {}", command.get_program().to_string_lossy()))?;
+    Ok((output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_release_is_read_only_on_debian() {
+        let debian = "ID=debian\nVERSION_CODENAME=bookworm\n";
+        assert_eq!(codename_of(debian).as_deref(), Some("bookworm"));
+        assert_eq!(codename_of("ID=\"debian\"\nVERSION_CODENAME=\"trixie\"\n").as_deref(), Some("trixie"));
+        assert_eq!(codename_of("ID=fedora\nVERSION_CODENAME=\"\"\n"), None);
+        assert_eq!(codename_of("ID=debian\n"), None);
+    }
+}
