@@ -1,6 +1,7 @@
 //! Machines and foreign tools for kiln's tests.
 //!
 //! * [`guest`]: a Debian guest with real OpenZFS, UFS and FAT drivers that runs one script.
+//! * [`qemu_boot`]: a machine that boots a disk image, driven over its serial port.
 //! * [`tools`]: foreign programs that may be missing on a user's machine.
 //! * [`fixtures`]: the authentic images and streams below `tests/fixtures`.
 //! * [`scratch`]: folders for the files of a test.
@@ -14,6 +15,7 @@
 pub mod fixtures;
 pub mod guest;
 pub mod process;
+pub mod qemu_boot;
 pub mod recipe;
 pub mod scratch;
 pub mod slots;
