@@ -2,4 +2,11 @@
 //! MBR, FAT32 and boot loaders of SmartOS disk images, planned as extents and never as a whole disk in memory.
 
 pub mod builtin;
+pub mod disk;
+mod error;
+pub mod extent;
+pub mod fat32;
+pub mod mbr;
 pub mod menu;
+
+pub use error::PlanError;
