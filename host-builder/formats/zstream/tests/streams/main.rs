@@ -1,0 +1,6 @@
+//! The crate against streams of real ZFS, streams made by hand, and ZFS's own tools.
+
+mod common;
+mod records;
+mod volumes;
+mod writing;
