@@ -108,7 +108,15 @@ impl QemuBoot {
         let qemu = tools::find(QEMU).with_context(|| format!("{QEMU} is not installed"))?;
         let mut command = Command::new(qemu);
         // -no-reboot: a kernel or loader that crashes ends the machine instead of starting over for ever.
-        command.args(["-machine", "pc,accel=tcg", "-nodefaults", "-display", "none", "-no-reboot", "-snapshot"]);
+        command.args([
+            "-machine",
+            "pc,accel=tcg",
+            "-nodefaults",
+            "-display",
+            "none",
+            "-no-reboot",
+            "-snapshot",
+        ]);
         command.args(["-m", &options.memory_mib.to_string()]);
         command.args(["-device", "isa-debug-exit,iobase=0xf4,iosize=4"]);
         command.args(["-chardev", "stdio,id=first,signal=off"]);

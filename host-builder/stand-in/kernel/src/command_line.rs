@@ -21,7 +21,8 @@ impl<'a> CommandLine<'a> {
     /// Takes `line` apart.
     pub fn parse(line: &'a [u8]) -> Result<Self, &'static str> {
         let line = line.trim_ascii();
-        let (first, rest) = line.split_at(line.iter().position(u8::is_ascii_whitespace).unwrap_or(line.len()));
+        let (first, rest) =
+            line.split_at(line.iter().position(u8::is_ascii_whitespace).unwrap_or(line.len()));
         let start = find(first, PATH_START).ok_or("the kernel's path does not hold /platform/")?;
         let path = first.get(start..).unwrap_or_default();
         if path != PATH {
@@ -68,18 +69,16 @@ impl<'a> Iterator for Properties<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         // A word without `=` is no property and ends the list.
-        let equals = self.0.iter().position(|&byte| byte == b'=' || byte == b',' || byte.is_ascii_whitespace())?;
+        let equals =
+            self.0.iter().position(|&byte| byte == b'=' || byte == b',' || byte.is_ascii_whitespace())?;
         let (name, rest) = self.0.split_at(equals);
         let rest = rest.strip_prefix(b"=")?;
-        let (value, rest) = match rest.split_first() {
-            Some((quote @ (b'"' | b'\''), quoted)) => {
-                let end = quoted.iter().position(|byte| byte == quote).unwrap_or(quoted.len());
-                (quoted.get(..end)?, quoted.get(end + 1..).unwrap_or_default())
-            }
-            _ => {
-                let ends = |&byte: &u8| byte == b',' || byte.is_ascii_whitespace();
-                rest.split_at(rest.iter().position(ends).unwrap_or(rest.len()))
-            }
+        let (value, rest) = if let Some((quote @ (b'"' | b'\''), quoted)) = rest.split_first() {
+            let end = quoted.iter().position(|byte| byte == quote).unwrap_or(quoted.len());
+            (quoted.get(..end)?, quoted.get(end + 1..).unwrap_or_default())
+        } else {
+            let ends = |&byte: &u8| byte == b',' || byte.is_ascii_whitespace();
+            rest.split_at(rest.iter().position(ends).unwrap_or(rest.len()))
         };
         // Behind a comma the next property follows, behind white space other arguments do.
         self.0 = rest.strip_prefix(b",").unwrap_or(rest);

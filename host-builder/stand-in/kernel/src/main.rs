@@ -49,9 +49,10 @@ fn run(magic: u32, information: u32) -> Result<(), &'static str> {
     say!("loader={}", Text(information.loader_name()));
     let line = information.command_line();
     say!("command line={}", Text(line));
-    match information.boot_device() {
-        Some(device) => say!("boot device={device:#010x}"),
-        None => say!("boot device=none"),
+    if let Some(device) = information.boot_device() {
+        say!("boot device={device:#010x}");
+    } else {
+        say!("boot device=none");
     }
     let (lower, upper) = information.memory_kib().ok_or("the loader says nothing about memory")?;
     say!("memory lower={lower} KiB upper={upper} KiB map={}", information.map_entries());
@@ -67,7 +68,11 @@ fn run(magic: u32, information: u32) -> Result<(), &'static str> {
     for index in 0..modules.count() {
         let module = modules.get(index);
         let address = module.bytes.as_ptr() as usize;
-        say!("module {index} string={} address={address:#x} size={}", Text(module.string), module.bytes.len());
+        say!(
+            "module {index} string={} address={address:#x} size={}",
+            Text(module.string),
+            module.bytes.len()
+        );
     }
     let ramdisk = modules::ramdisk(&modules).ok_or("no ramdisk among the modules")?;
     let digest = Sha1::digest(ramdisk.bytes);

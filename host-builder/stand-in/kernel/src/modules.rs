@@ -58,7 +58,9 @@ fn name(module: &Module) -> &'static [u8] {
 /// Whether the strings say nothing and the order counts.
 fn by_position(modules: &Modules) -> bool {
     modules.count() <= 2
-        && modules.iter().all(|module| value(&module, b"type=").is_none() && value(&module, b"hash=").is_none())
+        && modules
+            .iter()
+            .all(|module| value(&module, b"type=").is_none() && value(&module, b"hash=").is_none())
 }
 
 /// The module that becomes the ramdisk by the newer rule. With one or two plain modules that is the older rule's, too.

@@ -58,7 +58,7 @@ pub fn set_up() {
     }
 }
 
-/// Ends the virtual machine, or stops if it cannot be ended.
+/// Ends the virtual machine, or stops if it cannot be ended. Nothing may be printed any more: the machine runs on for a moment.
 pub fn leave(status: Status) -> ! {
     // The last characters may still be in the FIFO.
     for _ in 0..0x10_0000 {
@@ -68,7 +68,6 @@ pub fn leave(status: Status) -> ! {
     }
     // SAFETY: nothing happens on a machine without that device.
     unsafe { asm!("out dx, eax", in("dx") DEBUG_EXIT, in("eax") status as u32, options(nomem, nostack)) };
-    say!("halted");
     loop {
         // SAFETY: with interrupts off this stops the processor for good.
         unsafe { asm!("hlt", options(nomem, nostack)) };

@@ -37,6 +37,7 @@ impl Sha1 {
         digest
     }
 
+    #[expect(clippy::many_single_char_names, reason = "the standard names them so")]
     fn block(&mut self, block: &[u8; 64]) {
         let mut schedule = [0_u32; 80];
         for (word, &bytes) in schedule.iter_mut().zip(block.as_chunks().0) {

@@ -40,6 +40,15 @@ struct MapEntry {
     kind: u32,
 }
 
+/// An entry as the firmware returns it.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct RawEntry {
+    base: u64,
+    length: u64,
+    kind: u32,
+}
+
 /// More than any firmware reports, and few enough for the room there is (340).
 const MAX_ENTRIES: usize = 256;
 const USABLE: u32 = 1;
@@ -53,7 +62,7 @@ impl Map {
     /// Asks the firmware (INT 15h, EAX=E820h). `None` if it does not know the service.
     pub fn from_firmware() -> Option<Self> {
         unsafe extern "C" {
-            static map_entry: [u8; 24];
+            static map_entry: RawEntry;
         }
         const SMAP: u32 = 0x534D_4150;
 
@@ -72,17 +81,11 @@ impl Map {
             if answer.carry() || answer.eax != SMAP {
                 break;
             }
-            let raw = (&raw const map_entry).cast::<u8>();
-            // SAFETY: the firmware has filled 20 bytes of `map_entry`, to which `raw` points: base, length and kind. The
-            // slot of the map lies within its 8 KiB, which nothing else uses.
+            // SAFETY: the firmware has filled `map_entry`, in which any bits are numbers. The slot of the map lies within
+            // its 8 KiB, which nothing else uses.
             unsafe {
-                let entry = MapEntry {
-                    size: 20,
-                    base: raw.cast::<u64>().read_volatile(),
-                    length: raw.add(8).cast::<u64>().read_volatile(),
-                    kind: raw.add(16).cast::<u32>().read_volatile(),
-                };
-                slot(entries).cast_mut().write(entry);
+                let RawEntry { base, length, kind } = (&raw const map_entry).read_volatile();
+                slot(entries).cast_mut().write(MapEntry { size: 20, base, length, kind });
             }
             entries += 1;
             continuation = answer.ebx;
@@ -91,11 +94,6 @@ impl Map {
             }
         }
         (entries > 0).then_some(Self { entries })
-    }
-
-    fn entry(&self, index: usize) -> MapEntry {
-        // SAFETY: callers pass an index below `entries`, all of which have been written.
-        unsafe { slot(index).read() }
     }
 
     /// Bytes of the map.
@@ -109,7 +107,8 @@ impl Map {
         // The entries need not be sorted, so the search starts again whenever it got further.
         for _ in 0..self.entries {
             for index in 0..self.entries {
-                let MapEntry { base, length, kind, .. } = self.entry(index);
+                // SAFETY: every slot below `entries` has been written.
+                let MapEntry { base, length, kind, .. } = unsafe { slot(index).read() };
                 let entry_end = base.saturating_add(length);
                 if kind == USABLE && base <= end && entry_end > end {
                     end = entry_end;

@@ -13,6 +13,8 @@
 .set LONG_MODE_STACK, 0x40000
 .set REAL_MODE_STACK, 0x7C00
 
+.set REGISTERS_SIZE, 32            # the structure Registers in src/firmware.rs
+
 .set EFER, 0xC0000080
 .set EFER_LME, 0x100
 .set CR0_PE, 1
@@ -269,7 +271,6 @@ register_eflags:
     .4byte  0
 register_vector:
     .4byte  0
-.set REGISTERS_SIZE, . - registers
 
 # One entry of the firmware's memory map, low enough for a 16-bit pointer.
 .balign 8

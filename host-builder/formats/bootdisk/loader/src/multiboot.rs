@@ -65,6 +65,6 @@ pub fn start(entry: &Entry, map: &Map, drive: u8) -> ! {
     // loader is needed once it runs.
     unsafe {
         with_exposed_provenance_mut::<Information>(INFORMATION).write(information);
-        start_kernel(entry.entry_point, INFORMATION as u32)
+        start_kernel(entry.start, INFORMATION as u32)
     }
 }

@@ -27,8 +27,8 @@ pub struct Entry {
     modules: u16,
     /// Number of modules.
     pub module_count: u16,
-    /// The kernel's entry point.
-    pub entry_point: u32,
+    /// Address at which the kernel starts.
+    pub start: u32,
     /// First address of memory to be cleared.
     pub zero_address: u32,
     /// Bytes to be cleared.
@@ -102,7 +102,7 @@ impl Table {
             extent_count: self.u16(at + 6),
             modules: self.u16(at + 8),
             module_count: self.u16(at + 10),
-            entry_point: self.u32(at + 12),
+            start: self.u32(at + 12),
             zero_address: self.u32(at + 16),
             zero_bytes: self.u32(at + 20),
             needed_mib: self.u32(at + 24),

@@ -6,16 +6,8 @@ use zerocopy::IntoBytes;
 use zerocopy::little_endian::{U16, U32};
 
 use super::layout::{self, RawEntry, RawExtent, RawHeader, RawModule};
-use super::{BootTable, BuiltinError, CODE, MBR_CODE_BYTES, TableEntry};
-
-/// The bytes of the loader and its table.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BootArea {
-    /// Code for the first bytes of LBA 0, in front of disk signature and partition table.
-    pub mbr_code: [u8; MBR_CODE_BYTES],
-    /// What goes to LBA 1 and on: whole sectors.
-    pub gap: Vec<u8>,
-}
+use super::{BootTable, BuiltinError, CODE, TableEntry};
+use crate::disk::BootArea;
 
 impl BootTable {
     /// Writes the boot area: this version's code, and the table.
@@ -113,6 +105,9 @@ impl BootTable {
             return unshowable(format!("its default entry {} is none of its {count} entries", self.default));
         }
         for entry in &self.entries {
+            if entry.loads.len().max(entry.modules.len()) > layout::MAX_ITEMS {
+                return unshowable(format!("an entry has more than {} files", layout::MAX_ITEMS));
+            }
             let title = &entry.title;
             if !title.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
                 return unshowable(format!("the title {title:?} is not plain ASCII"));
@@ -151,8 +146,10 @@ impl<'a> Texts<'a> {
         if let Some(&place) = self.places.get(text) {
             return Ok(place);
         }
-        if text.contains('\0') {
-            return Err(BuiltinError::Unshowable { reason: format!("the text {text:?} holds a zero byte") });
+        if text.contains('\0') || text.len() > layout::MAX_TEXT_BYTES {
+            let most = layout::MAX_TEXT_BYTES;
+            let reason = format!("the text {text:?} holds a zero byte or is longer than {most} bytes");
+            return Err(BuiltinError::Unshowable { reason });
         }
         let place = place(self.start + self.bytes.len())?;
         self.bytes.extend_from_slice(text.as_bytes());

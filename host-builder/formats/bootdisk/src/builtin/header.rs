@@ -42,8 +42,7 @@ pub fn parse_multiboot_header(head: &[u8], size: u64) -> Result<KernelHeader, Bu
     let head = head.get(..HEADER_SEARCH_BYTES).unwrap_or(head);
     let (offset, words) = (0..head.len())
         .step_by(4)
-        .filter_map(|offset| Some((offset as u32, header_at(head, offset)?)))
-        .next()
+        .find_map(|offset| Some((offset as u32, header_at(head, offset)?)))
         .ok_or(refused("there is no Multiboot header in its first 8 KiB"))?;
     let [_, flags, _, header_address, load_address, load_end, bss_end, entry_point] = words;
     if flags & DEMANDS & !GRANTED_FLAGS != 0 {
@@ -56,7 +55,7 @@ pub fn parse_multiboot_header(head: &[u8], size: u64) -> Result<KernelHeader, Bu
     let header = KernelHeader { offset, header_address, load_address, load_end, bss_end, entry_point };
     let start =
         header.file_offset().ok_or(refused("its load address is above its header or before the file"))?;
-    if start % 512 != 0 {
+    if !start.is_multiple_of(512) {
         return Err(refused("what it wants loaded does not begin at a sector of its file"));
     }
     let loaded = header.loaded_bytes(size).ok_or(refused("it wants more loaded than its file holds"))?;

@@ -25,6 +25,11 @@ pub(super) const MAX_ENTRIES: usize = 9;
 /// The loader shows a title on one line together with the countdown.
 pub(super) const MAX_TITLE_BYTES: usize = 56;
 
+/// Extents, and modules, of an entry. Kernels take up to 99 modules.
+pub(super) const MAX_ITEMS: usize = 128;
+/// A text without its zero byte. Menu lines are shorter.
+pub(super) const MAX_TEXT_BYTES: usize = 4095;
+
 /// The first 32 bytes.
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]

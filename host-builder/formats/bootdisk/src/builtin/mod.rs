@@ -18,8 +18,9 @@ mod header;
 mod layout;
 mod plan;
 mod read;
+#[cfg(test)]
+mod tests;
 
-pub use encode::BootArea;
 pub use error::BuiltinError;
 pub use header::{HEADER_SEARCH_BYTES, KernelHeader, parse_multiboot_header};
 pub use plan::{BootTable, FileOnDisk, Load, Module, TableEntry};

@@ -38,7 +38,7 @@ pub fn read(disk: &impl ReadAt) -> Result<Option<Found>, BuiltinError> {
         return Err(BuiltinError::damaged(TABLE_OFFSET + 8, "its version is unknown"));
     }
     let length = header.length.get() as usize;
-    if length % 4 != 0 || !(size_of::<RawHeader>()..=layout::TABLE_BYTES).contains(&length) {
+    if !length.is_multiple_of(4) || !(size_of::<RawHeader>()..=layout::TABLE_BYTES).contains(&length) {
         return Err(BuiltinError::damaged(TABLE_OFFSET + 12, "its length is impossible"));
     }
     let mut bytes = vec![0; length];
@@ -83,6 +83,10 @@ impl Raw<'_> {
     }
 
     fn entry(&self, raw: &RawEntry) -> Result<TableEntry, BuiltinError> {
+        // Many items with long texts they share would take far more memory than the table does.
+        if raw.extent_count.get().max(raw.module_count.get()) as usize > layout::MAX_ITEMS {
+            return Err(BuiltinError::damaged(TABLE_OFFSET, "an entry has impossibly many files"));
+        }
         let extents: &[RawExtent] = self.array(raw.extents.get().into(), raw.extent_count.get().into())?;
         let modules: &[RawModule] = self.array(raw.modules.get().into(), raw.module_count.get().into())?;
         let load = |extent: &RawExtent| {
@@ -133,6 +137,7 @@ impl Raw<'_> {
         let offset = TABLE_OFFSET + place as u64;
         let end = bytes
             .iter()
+            .take(layout::MAX_TEXT_BYTES + 1)
             .position(|&byte| byte == 0)
             .ok_or(BuiltinError::damaged(offset, "a text in it has no end"))?;
         String::from_utf8(bytes[..end].to_vec())
