@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod tarball;
+pub mod template;
 
 use std::fs;
 use std::path::{Path, PathBuf};
