@@ -1,0 +1,61 @@
+//! Opening images and stepping into the files in them: what all commands that look inside share.
+//!
+//! Bytes are a [`source::Source`], which can be read anywhere. [`shape`] tells what they are, [`open`] takes off what
+//! they are wrapped in, [`tree`] shows the files in them, and [`path`] finds one by an expression such as
+//! `IMAGE:/boot_archive!/etc/issue`. A file in FAT, UFS or tar is a source again, so stepping in copies nothing; only
+//! what is compressed is expanded once, into a temporary file with holes.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+
+use self::open::Contents;
+use self::path::Subject;
+use self::shape::Shape;
+use self::tree::Tree;
+
+pub mod disk;
+pub mod fat;
+pub mod open;
+pub mod output;
+pub mod path;
+pub mod scratch;
+pub mod shape;
+pub mod source;
+pub mod tar;
+pub mod time;
+pub mod tree;
+pub mod ufs;
+
+/// The files in what was opened; `None` for what holds no files.
+///
+/// # Errors
+/// It should hold files, but they cannot be read.
+pub fn tree_of(contents: &Contents) -> Result<Option<Arc<dyn Tree>>> {
+    let source = contents.source.clone();
+    Ok(match contents.shape {
+        Shape::Disk => {
+            let disk = disk::Disk::open(source)?;
+            let (_, partition) = disk.require_fat()?;
+            Some(fat::FatTree::open(disk.partition(&partition))?)
+        }
+        Shape::Fat => Some(fat::FatTree::open(source)?),
+        Shape::Ufs => Some(ufs::UfsTree::open(source)?),
+        Shape::Tar => Some(tar::TarTree::open(source)?),
+        Shape::Gzip | Shape::Stream | Shape::Other => None,
+    })
+}
+
+/// The root of the files in what was opened, or its bytes when it holds none.
+///
+/// # Errors
+/// As of [`tree_of`].
+pub fn subject_of(contents: &Contents) -> Result<Subject> {
+    Ok(match tree_of(contents)? {
+        Some(tree) => {
+            let node = tree.root()?;
+            Subject::Node { tree, node }
+        }
+        None => Subject::Bytes(contents.source.clone()),
+    })
+}
