@@ -5,7 +5,7 @@
 
 use crate::error::PlanError;
 use crate::extent::{Content, DiskLayout, Extent};
-use crate::fat32::{Entry, Geometry, NO_LABEL, Placement, Tree, VolumePlan, new_boot_record};
+use crate::fat32::{Entry, Geometry, NO_LABEL, Placement, Tree, VolumeFrame, VolumePlan, new_boot_record};
 use crate::mbr::{CODE_BYTES, KEY_VERSION, Mbr, PARTITION_LBA, Partition, SECTOR, TYPE_FAT32_LBA};
 
 const MIB: u64 = 1 << 20;
@@ -41,8 +41,8 @@ pub struct BootArea {
 /// A disk whose files have their places.
 pub struct DiskPlan {
     size: u64,
-    /// Sector 0 but for its code.
-    mbr: Mbr,
+    /// Sector 0, whose code the loader brings.
+    sector_0: [u8; SECTOR as usize],
     partition_lba: u32,
     volume: VolumePlan,
 }
@@ -58,21 +58,31 @@ impl DiskPlan {
         let record =
             new_boot_record(PARTITION_LBA, sectors, options.serial, label).ok_or_else(does_not_fit)?;
         let geometry = Geometry::check(&record).expect("a boot record made here passes the check");
-        let volume =
-            VolumePlan::new(&record, &geometry, PARTITION_LBA.into(), &tree, options.reserve, Vec::new())
-                .ok_or_else(does_not_fit)?;
+        let frame = VolumeFrame {
+            record,
+            geometry,
+            start: PARTITION_LBA.into(),
+            label: (label != NO_LABEL).then_some(label),
+            reserved: Vec::new(),
+        };
+        let volume = VolumePlan::new(frame, &tree, options.reserve).ok_or_else(does_not_fit)?;
         let partition = Partition { active: true, kind: TYPE_FAT32_LBA, first_lba: PARTITION_LBA, sectors };
         let mbr = Mbr {
             code: [0; CODE_BYTES],
             signature: options.signature,
             partitions: [Some(partition), None, None, None],
         };
-        Ok(DiskPlan { size: options.size, mbr, partition_lba: PARTITION_LBA, volume })
+        Ok(DiskPlan::from_parts(options.size, &mbr.to_bytes(), PARTITION_LBA, volume))
     }
 
     /// A disk with a partition table and a volume that come from elsewhere.
-    pub(crate) fn from_parts(size: u64, mbr: Mbr, partition_lba: u32, volume: VolumePlan) -> DiskPlan {
-        DiskPlan { size, mbr, partition_lba, volume }
+    pub(crate) fn from_parts(
+        size: u64,
+        sector_0: &[u8; SECTOR as usize],
+        partition_lba: u32,
+        volume: VolumePlan,
+    ) -> DiskPlan {
+        DiskPlan { size, sector_0: *sector_0, partition_lba, volume }
     }
 
     /// All files with their places, sorted by path.
@@ -102,9 +112,9 @@ impl DiskPlan {
         if needed > available {
             return Err(PlanError::BootAreaTooLong { needed, available });
         }
-        self.mbr.code = boot.mbr_code;
+        self.sector_0[..CODE_BYTES].copy_from_slice(&boot.mbr_code);
         let (at, version) = KEY_VERSION;
-        self.mbr.code[at..at + version.len()].copy_from_slice(&version);
+        self.sector_0[at..at + version.len()].copy_from_slice(&version);
         let mut extents = self.volume.extents;
         let mut bytes = |offset: u64, bytes: &[u8]| {
             extents.push(Extent {
@@ -113,7 +123,7 @@ impl DiskPlan {
                 content: Content::Bytes(bytes.into()),
             });
         };
-        bytes(0, &self.mbr.to_bytes());
+        bytes(0, &self.sector_0);
         bytes(SECTOR, &boot.gap);
         Ok(DiskLayout::new(self.size, extents)?)
     }

@@ -21,6 +21,11 @@ pub(crate) fn fault(name: &str) -> Option<&'static str> {
     None
 }
 
+/// Whether a name read from a foreign volume can stand in a path without changing what the path means.
+pub(crate) fn is_safe(name: &str) -> bool {
+    !matches!(name, "" | "." | "..") && !name.chars().any(|c| c == '/' || c.is_control())
+}
+
 /// The form in which two names are compared: FAT keeps case but ignores it.
 pub(crate) fn fold(name: &str) -> String {
     let upper = |c: char| {
@@ -31,6 +36,17 @@ pub(crate) fn fold(name: &str) -> String {
         }
     };
     name.chars().map(upper).collect()
+}
+
+/// Whether a short name found on a volume is one FAT allows: a first character, no lower case, nothing forbidden, blanks
+/// only at the end of each part.
+pub(crate) fn is_short(short: &[u8; 11]) -> bool {
+    let allowed =
+        |b: u8| b > b' ' && b != 0x7F && !b.is_ascii_lowercase() && !b"\"*+,./:;<=>?[\\]|".contains(&b);
+    let part = |part: &[u8]| part.trim_ascii_end().iter().all(|&b| allowed(b));
+    // 05 stands for E5, which would mean a deleted entry.
+    let first = if short[0] == 0x05 { 0xE5 } else { short[0] };
+    allowed(first) && part(&short[1..8]) && part(&short[8..])
 }
 
 /// The checksum of a short name that ties long entries to it.

@@ -24,7 +24,7 @@ impl FatTime {
         let (year, month, day) = civil_from_days(days);
         FatTime {
             date: (day | month << 5 | (year - 1980) << 9) as u16,
-            time: (second % 60 / 2 | second / 60 % 60 << 5 | second / 3600 << 11) as u16,
+            time: ((second % 60 / 2) | (second / 60 % 60) << 5 | (second / 3600) << 11) as u16,
             hundredths: if second % 2 == 1 { 100 } else { 0 },
         }
     }

@@ -147,27 +147,24 @@ impl<'a> Tree<'a> {
             // A directory's path is a prefix of what it holds, so it sorts first and has its number already.
             let parent = numbers[parent];
             let name = name.to_owned();
-            let child = match entry.map(|entry| (entry, &entry.kind)) {
-                Some((entry, EntryKind::File { size, content })) => {
-                    if u32::try_from(*size).is_err() {
-                        return Err(PlanError::FileTooLarge { path, size: *size });
-                    }
-                    tree.files.push(File { path, entry, size: *size, content });
-                    Child::File(tree.files.len() - 1)
+            let child = if let Some(entry @ Entry { kind: EntryKind::File { size, content }, .. }) = entry {
+                if u32::try_from(*size).is_err() {
+                    return Err(PlanError::FileTooLarge { path, size: *size });
                 }
-                _ => {
-                    let number = tree.directories.len();
-                    numbers.insert(path.clone(), number);
-                    let modified = entry.map_or(modified, |entry| entry.modified);
-                    tree.directories.push(Directory {
-                        path,
-                        parent,
-                        modified,
-                        children: BTreeMap::new(),
-                        slots: 0,
-                    });
-                    Child::Directory(number)
-                }
+                tree.files.push(File { path, entry, size: *size, content });
+                Child::File(tree.files.len() - 1)
+            } else {
+                let number = tree.directories.len();
+                numbers.insert(path.clone(), number);
+                let modified = entry.map_or(modified, |entry| entry.modified);
+                tree.directories.push(Directory {
+                    path,
+                    parent,
+                    modified,
+                    children: BTreeMap::new(),
+                    slots: 0,
+                });
+                Child::Directory(number)
             };
             tree.directories[parent].children.insert(name, child);
         }
@@ -204,15 +201,15 @@ fn record<'a>(
     path: &str,
     explicit: Option<&'a Entry>,
 ) -> Result<(), PlanError> {
-    let is_file = |entry: &Option<&Entry>| entry.is_some_and(|e| e.kind != EntryKind::Directory);
+    let is_file = |entry: Option<&Entry>| entry.is_some_and(|e| e.kind != EntryKind::Directory);
     match found.entry(path.to_owned()) {
         MapEntry::Vacant(vacant) => {
             vacant.insert(explicit);
         }
-        MapEntry::Occupied(known) if is_file(known.get()) && is_file(&explicit) => {
+        MapEntry::Occupied(known) if is_file(*known.get()) && is_file(explicit) => {
             return Err(PlanError::Duplicate { first: path.to_owned(), second: path.to_owned() });
         }
-        MapEntry::Occupied(known) if is_file(known.get()) || is_file(&explicit) => {
+        MapEntry::Occupied(known) if is_file(*known.get()) || is_file(explicit) => {
             return Err(PlanError::FileAndDirectory { path: path.to_owned() });
         }
         MapEntry::Occupied(mut known) => {

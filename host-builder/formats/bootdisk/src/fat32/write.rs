@@ -35,32 +35,38 @@ pub(crate) struct VolumePlan {
     pub free_bytes: u64,
 }
 
+/// What a volume's files are put into.
+pub(crate) struct VolumeFrame {
+    /// The boot record, with the root directory in the first cluster.
+    pub record: BootRecord,
+    /// What the record's check found.
+    pub geometry: Geometry,
+    /// First sector of the volume on the disk.
+    pub start: u64,
+    /// Label to enter in the root directory.
+    pub label: Option<[u8; 11]>,
+    /// The sectors before the first FAT as far as they are to be kept; boot record and FSInfo are put over them.
+    pub reserved: Vec<u8>,
+}
+
 impl VolumePlan {
-    /// Lays `tree` out on the volume that `record` describes and that starts at sector `start` of the disk; `None` when
-    /// it does not fit with `reserve` bytes to spare. `reserved` are the sectors before the first FAT as far as the
-    /// caller wants them kept; boot record and FSInfo are put over them.
-    pub fn new(
-        record: &BootRecord,
-        geometry: &Geometry,
-        start: u64,
-        tree: &Tree,
-        reserve: u64,
-        reserved: Vec<u8>,
-    ) -> Option<VolumePlan> {
-        let used = tree.clusters(geometry);
+    /// Lays `tree` out; `None` when it does not fit with `reserve` bytes to spare.
+    pub fn new(frame: VolumeFrame, tree: &Tree, reserve: u64) -> Option<VolumePlan> {
+        let VolumeFrame { record, geometry, start, label, reserved } = frame;
+        let used = tree.clusters(&geometry);
         let free = u64::from(geometry.clusters).checked_sub(used)?;
         if free < geometry.clusters_for(reserve) {
             return None;
         }
-        let mut layout = Layout { geometry, start, next: FIRST_CLUSTER, fat: Vec::new() };
+        let mut layout = Layout { geometry: &geometry, start, next: FIRST_CLUSTER, fat: Vec::new() };
         // Entries 0 and 1 hold the media descriptor and the marks of a clean volume.
         layout.fat.extend([FAT_MASK & !0xFF | u32::from(record.media), FAT_END_MARK]);
         let directories: Vec<u32> = tree.directories.iter().map(|d| layout.place(d.bytes())).collect();
         let files: Vec<u32> = tree.files.iter().map(|f| layout.place(f.size)).collect();
 
-        let mut extents = layout.metadata(record, reserved, free as u32);
+        let mut extents = layout.metadata(&record, reserved, free as u32);
         for (number, &cluster) in directories.iter().enumerate() {
-            let label = (number == 0).then_some(record.label);
+            let label = label.filter(|_| number == 0);
             let bytes = directory_bytes(tree, number, label, &directories, &files);
             extents.push(bytes_extent(layout.offset(cluster), bytes));
         }
@@ -165,7 +171,7 @@ fn directory_bytes(
     let directory = &tree.directories[number];
     let mut bytes = Vec::new();
     let mut push = |entry: ShortEntry| bytes.extend_from_slice(entry.as_bytes());
-    if let Some(label) = label.filter(|label| *label != NO_LABEL) {
+    if let Some(label) = label {
         push(short_entry(label, ATTR_LABEL, directory.modified, 0, 0));
     }
     if number != 0 {
