@@ -1,0 +1,4 @@
+//! Each corruption of the format's list, made alone in a fixture that is sound otherwise, must be found as what it is.
+
+mod image;
+mod sound;
