@@ -6,10 +6,25 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
+use kiln_harness::scratch;
 
 /// The folder of the workspace.
 pub fn workspace_root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask is a folder of the workspace").to_owned()
+}
+
+/// cargo, to be run in the folder of the workspace.
+pub fn cargo() -> Command {
+    // cargo sets the variable for what it runs, so that the same toolchain is used throughout.
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(workspace_root());
+    command
+}
+
+/// Builds the `kiln` executable that is tested and shown, and gives its path.
+pub fn build_kiln() -> Result<PathBuf> {
+    run(cargo().args(["build", "--release", "--package", "kiln"]))?;
+    Ok(scratch::target_folder().join("release/kiln"))
 }
 
 /// Whether this process may install packages and build the guest.

@@ -14,14 +14,24 @@ use clap::Parser;
 #[derive(Debug, Parser)]
 #[command(bin_name = "cargo xtask")]
 enum Task {
-    /// The Debian guest of ring 3.
+    Test(task::test::Test),
+    Demo(task::demo::Demo),
+    Setup(task::setup::Setup),
     #[command(subcommand)]
     Vm(task::vm::Vm),
+    Fuzz(task::fuzz::Fuzz),
+    #[command(subcommand)]
+    Bench(task::bench::Bench),
 }
 
 fn main() -> ExitCode {
     let done = match Task::parse() {
+        Task::Test(test) => task::test::run(&test),
+        Task::Demo(demo) => task::demo::run(&demo),
+        Task::Setup(setup) => task::setup::run(&setup),
         Task::Vm(vm) => task::vm::run(&vm),
+        Task::Fuzz(fuzz) => task::fuzz::run(&fuzz),
+        Task::Bench(bench) => task::bench::run(&bench),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

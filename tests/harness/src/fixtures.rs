@@ -21,7 +21,7 @@ pub fn path(name: &str) -> PathBuf {
 pub fn read(name: &str) -> Vec<u8> {
     let path = path(name);
     let bytes = fs::read(&path).unwrap_or_else(|error| panic!("cannot read {}: {error}", path.display()));
-    if !name.ends_with(".gz") {
+    if path.extension().is_none_or(|extension| extension != "gz") {
         return bytes;
     }
     let mut inflated = Vec::new();

@@ -178,10 +178,18 @@ impl Guest {
         let mut command = Command::new(qemu);
         // QEMU keeps what is written to the root disk in an unnamed file there, so a killed guest leaves nothing.
         command.env("TMPDIR", folder);
-        // Without hardware virtualisation QEMU says so and goes on to its emulation.
-        command.args(["-accel", "kvm", "-accel", "tcg,thread=multi,tb-size=256", "-cpu", "max"]);
+        // Software emulation everywhere: hardware virtualisation nested in another machine may open and then abort.
+        command.args(["-accel", "tcg,thread=multi,tb-size=256", "-cpu", "max"]);
         command.args(["-smp", &self.cpus.to_string(), "-m", &self.memory_mib.to_string()]);
-        command.args(["-nodefaults", "-no-user-config", "-display", "none", "-monitor", "none", "-no-reboot"]);
+        command.args([
+            "-nodefaults",
+            "-no-user-config",
+            "-display",
+            "none",
+            "-monitor",
+            "none",
+            "-no-reboot",
+        ]);
         command.arg("-kernel").arg(self.folder.join("vmlinuz"));
         command.arg("-initrd").arg(self.folder.join("initrd.gz"));
         command.args(["-append", &arguments]);

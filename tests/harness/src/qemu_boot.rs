@@ -4,7 +4,8 @@
 //! status, and a second serial port whose output goes to a file: on SmartOS that port is the metadata channel, which no boot
 //! loader may touch.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -20,6 +21,16 @@ use crate::{scratch, tools};
 
 /// QEMU's program for PCs.
 const QEMU: &str = "qemu-system-x86_64";
+
+/// How long QEMU's monitor may take to answer, and to appear.
+const MONITOR_LIMIT: Duration = Duration::from_mins(1);
+
+/// How often a screen or a socket that is not yet there is looked for.
+const POLL: Duration = Duration::from_millis(50);
+
+/// Where the text of a screen in text mode lies: 25 lines of 80 pairs of character and colour.
+const SCREEN_ADDRESS: u32 = 0xB_8000;
+const SCREEN_BYTES: usize = 80 * 25 * 2;
 
 /// How the disk is attached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +80,8 @@ pub struct QemuBoot {
     /// How much of the output earlier waits have consumed.
     consumed: usize,
     folder: TempDir,
+    /// Holds the monitor's socket: the name of a socket must be short, and the target folder's need not be.
+    sockets: TempDir,
     _slot: Slot,
 }
 
@@ -126,6 +139,9 @@ impl QemuBoot {
         let quoted = |path: &Path| path.display().to_string().replace(',', ",,");
         command.arg("-chardev").arg(format!("file,id=second,path={}", quoted(&second)));
         command.args(["-serial", "chardev:second"]);
+        let sockets = tempfile::tempdir().context("cannot make a folder for a socket")?;
+        let monitor = quoted(&sockets.path().join("monitor"));
+        command.arg("-qmp").arg(format!("unix:{monitor},server=on,wait=off"));
         command.arg("-drive").arg(format!("if=none,id=disk,format=raw,file={}", quoted(&options.disk)));
         match options.disk_kind {
             DiskKind::VirtioBlk => command.args(["-device", "virtio-blk-pci,drive=disk"]),
@@ -145,7 +161,7 @@ impl QemuBoot {
             let output = Arc::clone(&output);
             move || receive(stdout, &output)
         });
-        Ok(Self { process, keyboard, output, consumed: 0, folder, _slot: slot })
+        Ok(Self { process, keyboard, output, consumed: 0, folder, sockets, _slot: slot })
     }
 
     /// Waits until `text` has come out of the first serial port, and gives everything since the last wait, up to and
@@ -185,6 +201,61 @@ impl QemuBoot {
             .context("cannot write to the serial port")
     }
 
+    /// Presses and releases a key of the keyboard, by QEMU's name for it (`ret`, `down`, `2`).
+    pub fn press(&mut self, key: &str) -> Result<()> {
+        self.monitor("send-key", &format!(r#"{{"keys":[{{"type":"qcode","data":"{key}"}}]}}"#))
+    }
+
+    /// Waits until `text` stands in a line of the screen, and gives the whole screen. There is one with `-vga std` among
+    /// the extra arguments.
+    ///
+    /// # Errors
+    /// When `limit` passes before; the error shows the screen.
+    pub fn wait_for_screen(&mut self, text: &str, limit: Duration) -> Result<String> {
+        let start = Instant::now();
+        loop {
+            let screen = self.screen()?;
+            if screen.contains(text) {
+                return Ok(screen);
+            }
+            if start.elapsed() >= limit {
+                bail!("{text:?} does not appear on the screen:\n{screen}");
+            }
+            thread::sleep(POLL);
+        }
+    }
+
+    fn screen(&mut self) -> Result<String> {
+        let path = self.sockets.path().join("screen");
+        let (at, bytes, file) = (SCREEN_ADDRESS, SCREEN_BYTES, path.display());
+        self.monitor("pmemsave", &format!(r#"{{"val":{at},"size":{bytes},"filename":"{file}"}}"#))?;
+        let cells = std::fs::read(&path).context("QEMU has not saved the screen")?;
+        let line = |cells: &[u8]| {
+            let characters = cells.chunks_exact(2).map(|cell| char::from(cell[0])).collect::<String>();
+            characters.trim_end_matches(['\0', ' ']).to_owned()
+        };
+        Ok(cells.chunks(160).map(line).collect::<Vec<_>>().join("\n"))
+    }
+
+    /// Has QEMU's monitor carry out `command` with `arguments`, a JSON object.
+    fn monitor(&mut self, command: &str, arguments: &str) -> Result<()> {
+        let path = self.sockets.path().join("monitor");
+        let start = Instant::now();
+        let socket = loop {
+            match UnixStream::connect(&path) {
+                Ok(socket) => break socket,
+                Err(error) if start.elapsed() >= MONITOR_LIMIT => {
+                    return Err(error).context("QEMU's monitor does not answer");
+                }
+                Err(_) => thread::sleep(POLL),
+            }
+        };
+        socket.set_read_timeout(Some(MONITOR_LIMIT)).context("cannot limit the wait for QEMU's monitor")?;
+        let mut socket = BufReader::new(socket);
+        execute(&mut socket, r#"{"execute":"qmp_capabilities"}"#)?;
+        execute(&mut socket, &format!(r#"{{"execute":"{command}","arguments":{arguments}}}"#))
+    }
+
     /// Everything that has come out of the first serial port so far.
     pub fn transcript(&self) -> String {
         String::from_utf8_lossy(&self.output.lock().bytes).into_owned()
@@ -213,6 +284,21 @@ impl QemuBoot {
         let path = self.folder.path().join("second-serial");
         std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
     }
+}
+
+/// Sends a command of the QEMU Machine Protocol and waits for its answer.
+fn execute(socket: &mut BufReader<UnixStream>, command: &str) -> Result<()> {
+    socket.get_mut().write_all(command.as_bytes()).context("cannot write to QEMU's monitor")?;
+    let mut line = String::new();
+    // Greeting and events stand between the answers.
+    while !line.starts_with(r#"{"return":"#) {
+        line.clear();
+        let length = socket.read_line(&mut line).context("QEMU's monitor does not answer")?;
+        if length == 0 || line.starts_with(r#"{"error":"#) {
+            bail!("QEMU's monitor refuses {command}: {line}");
+        }
+    }
+    Ok(())
 }
 
 fn receive(mut stdout: impl Read, output: &Output) {

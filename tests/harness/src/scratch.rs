@@ -7,7 +7,8 @@ use tempfile::TempDir;
 
 /// cargo's target folder: `CARGO_TARGET_DIR`, else `target` in the workspace.
 pub fn target_folder() -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("tests/harness in the workspace");
+    let root =
+        Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("tests/harness in the workspace");
     // A relative name is joined to the workspace, where xtask runs cargo.
     root.join(env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
 }

@@ -23,10 +23,8 @@ impl Slots {
     }
 
     fn take(&'static self) -> Slot {
-        let mut free = self
-            .freed
-            .wait_while(self.lock(), |free| *free == 0)
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut free =
+            self.freed.wait_while(self.lock(), |free| *free == 0).unwrap_or_else(PoisonError::into_inner);
         *free -= 1;
         Slot(self)
     }

@@ -36,16 +36,13 @@ impl Source {
 
     /// The source as a deb822 stanza.
     pub fn deb822(&self) -> String {
-        let mut text = format!(
-            "Types: deb\nURIs: {}\nSuites: {}\nComponents: {}\n",
+        let key = self.signed_by.as_ref().map(|key| format!("Signed-By: {key}\n")).unwrap_or_default();
+        format!(
+            "Types: deb\nURIs: {}\nSuites: {}\nComponents: {}\n{key}",
             self.uris.join(" "),
             self.suites.join(" "),
             self.components.join(" "),
-        );
-        if let Some(key) = &self.signed_by {
-            text += &format!("Signed-By: {key}\n");
-        }
-        text
+        )
     }
 }
 
@@ -107,7 +104,10 @@ pub fn parse_deb822(text: &str) -> Vec<Source> {
 
 fn from_fields(fields: &BTreeMap<String, String>) -> Option<Source> {
     let words = |name: &str| -> Vec<String> {
-        fields.get(name).map(|value| value.split_whitespace().map(str::to_owned).collect()).unwrap_or_default()
+        fields
+            .get(name)
+            .map(|value| value.split_whitespace().map(str::to_owned).collect())
+            .unwrap_or_default()
     };
     let disabled = fields.get("enabled").is_some_and(|value| value.eq_ignore_ascii_case("no"));
     let (uris, suites) = (words("uris"), words("suites"));
@@ -173,14 +173,11 @@ pub fn for_guest(sources: &[Source], host: &str, guest: &str, components: &[&str
 /// The source that adds the suite `suffix` (such as `-backports`) of the release `codename`, taken from the archive
 /// that serves the release itself; nothing if the machine has no such archive.
 pub fn extra_suite(sources: &[Source], codename: &str, suffix: &str) -> Option<Source> {
-    sources
-        .iter()
-        .find(|source| source.suites.iter().any(|suite| suite == codename))
-        .map(|source| Source {
-            suites: vec![format!("{codename}{suffix}")],
-            components: vec!["main".to_owned()],
-            ..source.clone()
-        })
+    sources.iter().find(|source| source.suites.iter().any(|suite| suite == codename)).map(|source| Source {
+        suites: vec![format!("{codename}{suffix}")],
+        components: vec!["main".to_owned()],
+        ..source.clone()
+    })
 }
 
 /// Whether some source already gives `suite`.
@@ -257,10 +254,7 @@ deb [arch=amd64 signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http:/
         assert_eq!(sources[0].components, strings(&["main", "non-free-firmware"]));
         assert_eq!(sources[0].signed_by, None);
         assert_eq!(sources[1].suites, strings(&["bookworm-security"]));
-        assert_eq!(
-            sources[1].signed_by.as_deref(),
-            Some("/usr/share/keyrings/debian-archive-keyring.gpg")
-        );
+        assert_eq!(sources[1].signed_by.as_deref(), Some("/usr/share/keyrings/debian-archive-keyring.gpg"));
     }
 
     #[test]

@@ -46,7 +46,12 @@ pub fn run(bench: &Bench) -> Result<()> {
 
 fn retro() -> Result<()> {
     let root = machine::workspace_root();
-    machine::run(Command::new(env!("CARGO")).current_dir(&root).args(["build", "--release", "--package", "kiln"]))?;
+    machine::run(Command::new(env!("CARGO")).current_dir(&root).args([
+        "build",
+        "--release",
+        "--package",
+        "kiln",
+    ]))?;
     let kiln = kiln_harness::scratch::target_folder().join("release/kiln");
     let home = kiln_harness::scratch::target_folder().join("bench");
     fs::create_dir_all(&home)?;
@@ -177,6 +182,7 @@ fn high_water_mark(status: &Path) -> Option<u64> {
     line.split_whitespace().nth(1)?.parse().ok()
 }
 
+#[expect(clippy::cast_precision_loss, reason = "sizes far below 2^52 are printed with three digits")]
 fn report(stock: &Stock, best: &KilnRun, memory_kib: u64) {
     let stock_total: Duration = stock.steps.iter().map(|(_, time)| *time).sum();
     let ratio = stock_total.as_secs_f64() / best.total.as_secs_f64();
@@ -190,7 +196,10 @@ fn report(stock: &Stock, best: &KilnRun, memory_kib: u64) {
     for (name, time) in &best.steps {
         println!("  {name:<22} {:7.2} s {:5.1} %", time.as_secs_f64(), share(time, best.total));
     }
-    println!("ratio                    {ratio:7.1}   at least {PROMISED_RATIO}: {}", verdict(ratio >= PROMISED_RATIO));
+    println!(
+        "ratio                    {ratio:7.1}   at least {PROMISED_RATIO}: {}",
+        verdict(ratio >= PROMISED_RATIO)
+    );
     let size_ratio = best.size as f64 / stock.size as f64;
     println!("size, to gzip -9's       {size_ratio:7.3}   at most 1: {}", verdict(size_ratio <= 1.0));
     println!(

@@ -1,3 +1,8 @@
 //! The tasks, one file each.
 
+pub mod bench;
+pub mod demo;
+pub mod fuzz;
+pub mod setup;
+pub mod test;
 pub mod vm;

@@ -12,6 +12,7 @@ use kiln_harness::{guest::Guest, recipe};
 
 use crate::apt::sources;
 use crate::machine;
+use crate::task::setup;
 
 /// The Debian guest of ring 3.
 #[derive(Debug, Subcommand)]
@@ -76,6 +77,7 @@ pub fn build() -> Result<()> {
         "the guest is built as root: run `sudo env HOME=\"$HOME\" \"$(command -v cargo)\" xtask vm build`"
     );
 
+    setup::ensure(&[setup::Purpose::Machines])?;
     let lines = apt_lines()?;
     eprintln!("building the guest of ring 3 in {}: 8 minutes or more", target.display());
     let work = cache.join("guest.building");
@@ -106,7 +108,9 @@ fn apt_lines() -> Result<Vec<String>> {
     let sources = sources::read_all(Path::new("/"))?;
     let guest = sources::for_guest(&sources, &codename, recipe::SUITE, recipe::COMPONENTS);
     if guest.is_empty() {
-        bail!("no source in /etc/apt gives the suite {codename}, so there is no archive to build the guest from");
+        bail!(
+            "no source in /etc/apt gives the suite {codename}, so there is no archive to build the guest from"
+        );
     }
     Ok(guest.iter().flat_map(sources::Source::one_line).collect())
 }
@@ -165,7 +169,9 @@ fn run_script(options: &Run) -> Result<()> {
     io::stderr().write_all(&done.stderr)?;
     if let Some(output) = &options.output {
         fs::create_dir_all(output)?;
-        machine::run(Command::new("cp").args(["--sparse=always", "-a"]).arg(done.results().join(".")).arg(output))?;
+        machine::run(
+            Command::new("cp").args(["--sparse=always", "-a"]).arg(done.results().join(".")).arg(output),
+        )?;
     }
     ensure!(done.status == 0, "the script ended with status {}", done.status);
     Ok(())

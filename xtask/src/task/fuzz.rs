@@ -1,0 +1,177 @@
+//! `cargo xtask fuzz`: libFuzzer on the pinned stable toolchain.
+//!
+//! The usual driver needs a nightly compiler for its sanitizers. kiln's parsers forbid `unsafe`, so what there is to
+//! find are panics, endless loops and unbounded allocation, and for those LLVM's coverage pass is enough, which
+//! stable compilers have.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+use kiln_harness::scratch;
+
+use crate::machine;
+use crate::task::setup::{self, Purpose};
+
+/// What instruments the code under test: edges counted in 8-bit counters, their addresses, and compared values.
+const COVERAGE: &[&str] = &[
+    "-Cpasses=sancov-module",
+    "-Cllvm-args=-sanitizer-coverage-level=4",
+    "-Cllvm-args=-sanitizer-coverage-inline-8bit-counters",
+    "-Cllvm-args=-sanitizer-coverage-pc-table",
+    "-Cllvm-args=-sanitizer-coverage-trace-compares",
+    "-Ccodegen-units=1",
+];
+
+/// An input that takes longer is a finding. It is well above what the slowest input takes on a busy machine.
+const INPUT_SECONDS: u32 = 10;
+
+/// Memory above which a target is ended, which is a finding. The targets' own images are a tenth of that.
+const MEMORY_MIB: u32 = 1024;
+
+/// Run fuzz targets of tests/fuzz.
+#[derive(Debug, Args)]
+pub struct Fuzz {
+    /// The target, a file of tests/fuzz/targets without its extension.
+    #[arg(required_unless_present_any = ["replay", "all", "list"], conflicts_with_all = ["replay", "all", "list"])]
+    target: Option<String>,
+    /// How long to run it.
+    #[arg(default_value_t = 60)]
+    seconds: u32,
+    /// Only run the committed corpus of every target.
+    #[arg(long, conflicts_with = "all")]
+    replay: bool,
+    /// Run every target for this long, its committed corpus first.
+    #[arg(long, value_name = "SECONDS")]
+    all: Option<u32>,
+    /// List the targets.
+    #[arg(long)]
+    list: bool,
+}
+
+/// Runs the task.
+pub fn run(options: &Fuzz) -> Result<()> {
+    if options.list {
+        for name in targets()? {
+            println!("{name}");
+        }
+        return Ok(());
+    }
+    if let Some(seconds) = options.all {
+        return everything(seconds);
+    }
+    let folder = build()?;
+    match &options.target {
+        Some(name) => {
+            ensure!(
+                targets()?.contains(name),
+                "there is no target {name}; `cargo xtask fuzz --list` lists them"
+            );
+            fuzz(&folder, name, options.seconds)
+        }
+        None => each(|name| replay(&folder, name)),
+    }
+}
+
+/// Runs the corpus of every target, then each target for `seconds`.
+pub fn everything(seconds: u32) -> Result<()> {
+    let folder = build()?;
+    each(|name| replay(&folder, name).and_then(|()| fuzz(&folder, name, seconds)))
+}
+
+/// Does `work` for every target, and fails at the end with the names of those that failed.
+fn each(work: impl Fn(&str) -> Result<()>) -> Result<()> {
+    let mut failed = Vec::new();
+    for name in targets()? {
+        eprintln!("--- fuzz target {name}");
+        if let Err(error) = work(&name) {
+            eprintln!("--- fuzz target {name}: {error:#}");
+            failed.push(name);
+        }
+    }
+    ensure!(failed.is_empty(), "fuzz targets with findings: {}", failed.join(", "));
+    Ok(())
+}
+
+fn home() -> PathBuf {
+    machine::workspace_root().join("tests/fuzz")
+}
+
+/// Names of the targets, sorted.
+fn targets() -> Result<Vec<String>> {
+    let folder = home().join("targets");
+    let mut names = Vec::new();
+    for entry in fs::read_dir(&folder).with_context(|| format!("cannot list {}", folder.display()))? {
+        let name = entry?.file_name();
+        names.extend(name.to_string_lossy().strip_suffix(".rs").map(str::to_owned));
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// Builds all targets and gives the folder of the executables.
+fn build() -> Result<PathBuf> {
+    setup::ensure(&[Purpose::Fuzz])?;
+    let (_, version) = machine::capture(Command::new("rustc").arg("-vV").current_dir(home()))?;
+    let Some(host) = version.lines().find_map(|line| line.strip_prefix("host: ")) else {
+        bail!("rustc -vV names no host");
+    };
+    let target = scratch::target_folder().join("fuzz");
+    let mut cargo = machine::cargo();
+    // With a target named, build scripts and procedural macros are not instrumented.
+    cargo.args(["build", "--release", "--locked", "--target", host]).current_dir(home());
+    cargo.env("CARGO_TARGET_DIR", &target);
+    cargo.env("CARGO_ENCODED_RUSTFLAGS", COVERAGE.join("\u{1f}"));
+    machine::run(&mut cargo)?;
+    Ok(target.join(host).join("release"))
+}
+
+/// Runs the committed inputs of a target, once each.
+fn replay(folder: &Path, name: &str) -> Result<()> {
+    let mut command = command(folder, name)?;
+    command.arg("-runs=0").arg(seeds(name)?);
+    run_quietly(&mut command)
+}
+
+/// Runs a target for some time. What it finds worth keeping goes into a folder below cargo's target folder: the
+/// committed inputs are few and chosen.
+fn fuzz(folder: &Path, name: &str, seconds: u32) -> Result<()> {
+    let found = scratch::target_folder().join("fuzz/corpus").join(name);
+    fs::create_dir_all(&found)?;
+    let mut command = command(folder, name)?;
+    command.arg(format!("-max_total_time={seconds}")).arg(found).arg(seeds(name)?);
+    run_quietly(&mut command)
+}
+
+/// The folder of a target's committed inputs; without any there would be nothing to replay.
+fn seeds(name: &str) -> Result<PathBuf> {
+    let folder = home().join("corpus").join(name);
+    ensure!(folder.is_dir(), "{} is missing: every target has committed inputs", folder.display());
+    Ok(folder)
+}
+
+fn command(folder: &Path, name: &str) -> Result<Command> {
+    let artifacts = scratch::target_folder().join("fuzz/artifacts").join(name);
+    fs::create_dir_all(&artifacts)?;
+    let mut command = Command::new(folder.join(name));
+    command.arg(format!("-rss_limit_mb={MEMORY_MIB}")).arg(format!("-timeout={INPUT_SECONDS}"));
+    command.arg(format!("-artifact_prefix={}/", artifacts.display()));
+    command.args(["-max_len=65536", "-print_final_stats=1"]);
+    Ok(command)
+}
+
+/// Runs a target and shows what it wrote only as far as it tells: all of it after a finding, else its statistics.
+fn run_quietly(command: &mut Command) -> Result<()> {
+    let output = command.stdin(std::process::Stdio::null()).output().context("cannot start the target")?;
+    let text = String::from_utf8_lossy(&output.stderr);
+    if output.status.success() {
+        for line in text.lines().filter(|line| line.starts_with("stat::number_of_executed_units")) {
+            eprintln!("{line}");
+        }
+        return Ok(());
+    }
+    eprintln!("{text}");
+    bail!("{} failed: {}", command.get_program().to_string_lossy(), output.status);
+}

@@ -1,0 +1,202 @@
+//! `cargo xtask setup`: the Debian packages that tests and the demo need.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use kiln_harness::tools;
+
+use crate::apt::plan::{self, NewSource, Plan};
+use crate::apt::{policy, sources};
+use crate::machine;
+
+/// A foreign program or file, and the Debian package that has it.
+struct Need {
+    package: &'static str,
+    found: Found,
+}
+
+/// What shows that a package is there. A program counts wherever it came from.
+enum Found {
+    Program(&'static str),
+    /// One of these files.
+    File(&'static [&'static str]),
+}
+
+impl Need {
+    const fn program(package: &'static str, program: &'static str) -> Self {
+        Self { package, found: Found::Program(program) }
+    }
+
+    fn is_met(&self) -> bool {
+        match self.found {
+            Found::Program(name) => tools::find(name).is_some(),
+            Found::File(paths) => paths.iter().any(|path| Path::new(path).is_file()),
+        }
+    }
+}
+
+/// What booting an image takes.
+const EMULATOR: &[Need] = &[Need::program("qemu-system-x86", "qemu-system-x86_64")];
+
+/// What judges images and their parts.
+const JUDGES: &[Need] = &[
+    Need::program("dosfstools", "fsck.vfat"),
+    Need::program("e2fsprogs", "mke2fs"),
+    Need::program("fdisk", "sfdisk"),
+    Need::program("file", "file"),
+    Need {
+        package: "grub-legacy",
+        found: Found::File(&["/usr/lib/grub/x86_64-pc/stage2", "/usr/lib/grub/i386-pc/stage2"]),
+    },
+    Need::program("libxml2-utils", "xmllint"),
+    Need::program("mtools", "mcopy"),
+    Need::program("nodejs", "node"),
+    Need::program("npm", "npm"),
+    Need::program("pigz", "pigz"),
+    Need::program("qemu-utils", "qemu-img"),
+    Need::program("zfs-fuse", "zfs-fuse"),
+];
+
+/// What building the guest of ring 3 takes.
+const GUEST_BUILDERS: &[Need] = &[
+    Need::program("cpio", "cpio"),
+    Need::program("e2fsprogs", "mke2fs"),
+    Need::program("mmdebstrap", "mmdebstrap"),
+];
+
+/// What building the fuzz targets takes: libFuzzer is written in C++.
+const FUZZ_BUILDERS: &[Need] = &[Need::program("g++", "c++")];
+
+/// What a task is going to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Purpose {
+    /// Boot an image.
+    Boot,
+    /// Run the command line against foreign tools.
+    Judge,
+    /// Run real systems.
+    Machines,
+    /// Run fuzz targets.
+    Fuzz,
+}
+
+impl Purpose {
+    fn needs(self) -> Vec<&'static Need> {
+        match self {
+            Purpose::Boot => EMULATOR.iter().collect(),
+            Purpose::Judge => JUDGES.iter().collect(),
+            Purpose::Fuzz => FUZZ_BUILDERS.iter().collect(),
+            Purpose::Machines => EMULATOR.iter().chain(JUDGES).chain(GUEST_BUILDERS).collect(),
+        }
+    }
+}
+
+/// Install the Debian packages that tests and the demo need, or say how.
+#[derive(Debug, Args)]
+pub struct Setup {
+    /// What the packages are for.
+    #[arg(value_enum, default_values_t = [Purpose::Machines])]
+    purposes: Vec<Purpose>,
+}
+
+/// Runs the task.
+pub fn run(setup: &Setup) -> Result<()> {
+    ensure(&setup.purposes)
+}
+
+/// Sees to it that everything for `purposes` is there. As root it installs what is missing; otherwise it names the
+/// command that does.
+pub fn ensure(purposes: &[Purpose]) -> Result<()> {
+    let missing = missing(purposes);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    if !machine::is_root() {
+        bail!(
+            "these Debian packages are missing: {}\nhint: run `{}`",
+            missing.join(" "),
+            command_for_root(&missing)?
+        );
+    }
+    eprintln!("installing Debian packages: {}", missing.join(" "));
+    apt_get(&["update"].map(str::to_owned))?;
+    let plan = make_plan(&missing)?;
+    if let Some(new) = &plan.source {
+        add_source(new)?;
+        apt_get(&["update"].map(str::to_owned))?;
+    }
+    for install in &plan.installs {
+        apt_get(&install.arguments())?;
+    }
+    let still = self::missing(purposes);
+    if !still.is_empty() {
+        bail!(
+            "apt-get installed these packages, but what they are needed for is not there: {}",
+            still.join(" ")
+        );
+    }
+    Ok(())
+}
+
+/// Names of the packages for `purposes` that are not there, each once, sorted.
+fn missing(purposes: &[Purpose]) -> Vec<&'static str> {
+    let mut packages: Vec<_> = purposes
+        .iter()
+        .flat_map(|purpose| purpose.needs())
+        .filter(|need| !need.is_met())
+        .map(|need| need.package)
+        .collect();
+    packages.sort_unstable();
+    packages.dedup();
+    packages
+}
+
+/// The command that installs `missing`. It is this very task where a source has to be added as well.
+fn command_for_root(missing: &[&str]) -> Result<String> {
+    // The lists of packages may be empty before the first update, so that no plan can be made.
+    let simple = match make_plan(missing) {
+        Ok(Plan { source: None, installs }) => installs,
+        _ => Vec::new(),
+    };
+    match simple.as_slice() {
+        [] => {
+            let program = std::env::current_exe().context("cannot find this program")?;
+            Ok(format!("sudo {} setup", program.display()))
+        }
+        installs => {
+            let calls =
+                installs.iter().map(|install| format!("sudo apt-get {}", install.arguments().join(" ")));
+            Ok(calls.collect::<Vec<_>>().join(" && "))
+        }
+    }
+}
+
+fn make_plan(missing: &[&str]) -> Result<Plan> {
+    let codename = machine::debian_codename()?;
+    let sources = sources::read_all(Path::new("/"))?;
+    let (_, text) = machine::capture(Command::new("apt-cache").arg("policy").args(plan::QEMU).args(missing))?;
+    let policies = policy::parse(&text);
+    let (succeeded, output) = machine::capture(
+        Command::new("apt-get").args(["install", "--simulate", "--no-install-recommends"]).args(missing),
+    )?;
+    plan::plan(missing, &codename, &sources, &policies, policy::judge(succeeded, &output))
+}
+
+fn add_source(new: &NewSource) -> Result<()> {
+    let path = Path::new("/etc/apt/sources.list.d").join(&new.file);
+    eprintln!("{}\nadding {}:\n{}", new.reason, path.display(), new.source.deb822());
+    fs::write(&path, new.source.deb822()).with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn apt_get(arguments: &[String]) -> Result<()> {
+    machine::run(
+        Command::new("apt-get")
+            .args(["--quiet", "-o", "Acquire::Retries=5", "-o", "DPkg::Lock::Timeout=300"])
+            .args(arguments)
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            .stdout(std::io::stderr()),
+    )
+}

@@ -1,0 +1,198 @@
+//! `cargo xtask test`: the three rings of tests, and the fuzz targets.
+
+use std::collections::BTreeSet;
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::{Args, ValueEnum};
+use kiln_harness::tools;
+
+use crate::machine;
+use crate::task::setup::{self, Purpose};
+use crate::task::{fuzz, vm};
+
+/// Set for the tests by `--long`: property tests that choose their own number of cases then run many more.
+const LONG: &str = "KILN_LONG_TESTS";
+
+/// How many cases property tests run with `--long`, where they leave that to proptest, whose default is 256.
+const LONG_CASES: &str = "10000";
+
+/// The seed of property tests without `--long`: the same commit passes or fails every time.
+const SEED: &str = "1374653461";
+
+/// Seconds that each fuzz target gets.
+const FUZZ_SECONDS: u32 = 10;
+
+/// A part of the tests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Ring {
+    /// Formatting, lints, unit and property tests; needs nothing but Rust.
+    #[value(name = "1")]
+    One,
+    /// Every fuzz target: its corpus, then ten seconds.
+    Fuzz,
+    /// The command line against foreign tools.
+    #[value(name = "2")]
+    Two,
+    /// Real systems under QEMU.
+    #[value(name = "3")]
+    Three,
+}
+
+/// Run the tests: all of them, or the named rings.
+#[derive(Debug, Args)]
+pub struct Test {
+    /// Run property tests with many more cases, from random seeds.
+    #[arg(long)]
+    long: bool,
+    /// The rings to run [default: all, in this order].
+    #[arg(value_enum, value_name = "RING")]
+    rings: Vec<Ring>,
+}
+
+/// Runs the task: every step of every ring, even after one has failed.
+pub fn run(test: &Test) -> Result<()> {
+    let rings = if test.rings.is_empty() { Ring::value_variants() } else { &test.rings };
+    let mut steps = Steps { test, failed: Vec::new(), passed: 0 };
+    for ring in rings {
+        match ring {
+            Ring::One => steps.ring_one(),
+            Ring::Fuzz => steps.step("fuzz targets", || fuzz::everything(FUZZ_SECONDS)),
+            Ring::Two => steps.ring_two()?,
+            Ring::Three => steps.ring_three()?,
+        }
+    }
+    println!("\nsteps: {} passed, {} failed", steps.passed, steps.failed.len());
+    ensure!(steps.failed.is_empty(), "failed: {}", steps.failed.join(", "));
+    Ok(())
+}
+
+struct Steps<'a> {
+    test: &'a Test,
+    failed: Vec<String>,
+    passed: u32,
+}
+
+impl Steps<'_> {
+    fn step(&mut self, name: &str, work: impl FnOnce() -> Result<()>) {
+        eprintln!("\n=== {name}");
+        let start = Instant::now();
+        let result = work();
+        let seconds = start.elapsed().as_secs();
+        match result {
+            Ok(()) => {
+                eprintln!("=== {name}: passed in {seconds} s");
+                self.passed += 1;
+            }
+            Err(error) => {
+                eprintln!("=== {name}: FAILED in {seconds} s: {error:#}");
+                self.failed.push(name.to_owned());
+            }
+        }
+    }
+
+    fn ring_one(&mut self) {
+        self.step("formatting", || machine::run(machine::cargo().args(["fmt", "--all", "--check"])));
+        self.step("lints", || {
+            let arguments = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
+            machine::run(machine::cargo().args(arguments))
+        });
+        let mut tests = self.cargo_test();
+        tests.args(["--workspace", "--exclude", "kiln-e2e"]);
+        self.step("unit and property tests", || machine::run(&mut tests));
+    }
+
+    fn ring_two(&mut self) -> Result<()> {
+        self.end_to_end(&[Purpose::Judge], "command line", &["cli_"], || Ok(()))
+    }
+
+    fn ring_three(&mut self) -> Result<()> {
+        let prefixes = ["boot_", "receive_", "mount_"];
+        self.end_to_end(&[Purpose::Machines], "real systems", &prefixes, vm::build)
+    }
+
+    /// Runs the tests of tests/e2e whose names begin with one of `prefixes`.
+    fn end_to_end(
+        &mut self,
+        purposes: &[Purpose],
+        name: &str,
+        prefixes: &[&str],
+        prepare: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
+        let all = all_targets()?;
+        let targets = targets_with(&all, prefixes);
+        let mut tests = self.cargo_test();
+        tests.args(["--package", "kiln-e2e"]);
+        tests.args(targets.iter().flat_map(|target| ["--test", target]));
+        self.step(name, || {
+            ensure!(!targets.is_empty(), "tests/e2e has no test called {}…", prefixes.join("…, "));
+            setup::ensure(purposes)?;
+            prepare()?;
+            tests.env(tools::KILN_BIN, machine::build_kiln()?);
+            machine::run(&mut tests)
+        });
+        Ok(())
+    }
+
+    /// `cargo test` with the variables that tests read.
+    fn cargo_test(&self) -> Command {
+        let mut command = machine::cargo();
+        command.args(["test", "--no-fail-fast"]).env(tools::REQUIRE, "1");
+        let unset = |name: &str| env::var_os(name).is_none();
+        if self.test.long {
+            command.env(LONG, "1");
+            if unset("PROPTEST_CASES") {
+                command.env("PROPTEST_CASES", LONG_CASES);
+            }
+        } else {
+            command.env_remove(LONG);
+            if unset("PROPTEST_RNG_SEED") {
+                command.env("PROPTEST_RNG_SEED", SEED);
+            }
+        }
+        command
+    }
+}
+
+/// Names of the integration tests of tests/e2e.
+///
+/// # Errors
+/// When one belongs to no ring: it would never run.
+fn all_targets() -> Result<BTreeSet<String>> {
+    let folder = machine::workspace_root().join("tests/e2e/tests");
+    let mut names = BTreeSet::new();
+    for entry in fs::read_dir(&folder).with_context(|| format!("cannot list {}", folder.display()))? {
+        let file: OsString = entry?.file_name();
+        let file = file.to_string_lossy();
+        if let Some(name) = file.strip_suffix(".rs") {
+            names.insert(name.to_owned());
+        }
+    }
+    let ringed = targets_with(&names, &["cli_", "boot_", "receive_", "mount_"]);
+    if let Some(stray) = names.iter().find(|name| !ringed.contains(name)) {
+        bail!(
+            "tests/e2e/tests/{stray}.rs belongs to no ring: its name must begin with cli_, boot_, receive_ or mount_"
+        );
+    }
+    Ok(names)
+}
+
+fn targets_with<'a>(names: &'a BTreeSet<String>, prefixes: &[&str]) -> Vec<&'a String> {
+    names.iter().filter(|name| prefixes.iter().any(|prefix| name.starts_with(prefix))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_end_to_end_test_belongs_to_a_ring() {
+        let names = all_targets().unwrap();
+        assert!(!targets_with(&names, &["cli_"]).is_empty());
+        assert!(!targets_with(&names, &["boot_", "receive_", "mount_"]).is_empty());
+    }
+}
