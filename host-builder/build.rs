@@ -9,7 +9,9 @@ mod nested_build;
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=formats/bootdisk/nested_build.rs");
-    println!("cargo::rerun-if-changed=stand-in/kernel");
+    for source in ["src", "Cargo.toml", "Cargo.lock", "kernel.ld"] {
+        println!("cargo::rerun-if-changed=stand-in/kernel/{source}");
+    }
 
     let here = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it for build scripts"));
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it for build scripts"));

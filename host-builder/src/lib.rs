@@ -7,11 +7,22 @@
 
 #![forbid(unsafe_code)]
 
+pub mod cat;
 pub mod cli;
+pub mod contents;
+pub mod convert;
+pub mod custom_archive;
+pub mod demo;
+pub mod diff;
+pub mod ls;
+pub mod overlay;
+pub mod ownership;
+pub mod pieces;
 pub mod platform;
 pub mod prefetch;
 pub mod report;
 pub mod retro;
 pub mod staging;
 pub mod stamp;
+pub mod stand_in;
 pub mod tarball;

@@ -98,6 +98,13 @@ impl Report {
         });
     }
 
+    /// Writes one line of the result to standard output.
+    pub fn result(&self, line: &str) {
+        self.bars.suspend(|| {
+            let _ = writeln!(std::io::stdout(), "{line}");
+        });
+    }
+
     /// Writes one event for machines.
     pub fn event(&self, event: &Value) {
         let _ = writeln!(std::io::stdout(), "{event}");

@@ -1,12 +1,12 @@
 //! A careful walk over a tar archive of unknown origin.
 //!
-//! The `tar` crate reads the headers; this walk decides what may pass. It reads the archive's extension records
-//! itself, because those are the one place where the crate would read as much into memory as the archive claims.
+//! The `tar` crate understands the headers; this walk decides what may pass. It goes from header to header itself,
+//! because the crate's own iteration reads as much of an extension record into memory as the archive claims.
 
 use std::collections::HashMap;
 use std::io::{self, Read};
 
-use tar::{Archive, EntryType, PaxExtensions};
+use tar::{EntryType, Header, PaxExtensions};
 
 /// What a member is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +46,12 @@ pub struct Limits {
 /// Longest extension record (a long name or a set of pax attributes) that is read into memory, in bytes.
 const EXTENSION_LIMIT: u64 = 64 * 1024;
 
+/// Most stored stretches of a sparse member that are kept in memory.
+const SPARSE_STRETCHES: usize = 1 << 16;
+
+/// Bytes of a tar block.
+const BLOCK: u64 = 512;
+
 /// Why an archive was refused.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {problem}", place(.member.as_deref(), *.number))]
@@ -72,6 +78,12 @@ pub enum TarProblem {
     /// The archive cannot be read here: damaged header, early end, or an error of the input.
     #[error("cannot be read")]
     Unreadable(#[source] io::Error),
+    /// The block where a header should be is none: its checksum is wrong.
+    #[error("no tar header here")]
+    NoHeader,
+    /// The map of a sparse member contradicts itself.
+    #[error("the map of a sparse file is damaged")]
+    BadSparseMap,
     /// The path starts at the root.
     #[error("the path is absolute")]
     Absolute,
@@ -84,7 +96,7 @@ pub enum TarProblem {
     /// A link's target is absolute or climbs out.
     #[error("the link leads out of the archive, to {}", .0.escape_debug())]
     LinkLeadsOut(String),
-    /// A device, FIFO, sparse file or something else that does not belong here.
+    /// A device, FIFO or something else that does not belong here.
     #[error("a member of type '{0}' does not belong here")]
     UnexpectedType(char),
     /// Larger than the limit.
@@ -116,57 +128,56 @@ pub enum TarProblem {
 /// # Errors
 /// The archive is damaged or holds what [`TarProblem`] lists; or the visitor failed.
 pub fn walk<R: Read>(
-    archive: R,
+    mut archive: R,
     limits: Limits,
     mut visit: impl FnMut(&Member, &mut dyn Read) -> anyhow::Result<()>,
 ) -> Result<(), TarError> {
     let mut number = 0;
-    let mut archive = Archive::new(archive);
     let at = |number, member: Option<&str>, problem| TarError {
         member: member.map(str::to_owned),
         number,
         problem,
     };
-    let unreadable = |number, error| at(number, None, TarProblem::Unreadable(error));
 
     let mut seen: HashMap<String, String> = HashMap::new();
     let mut total = 0_u64;
     let mut extensions = Extensions::default();
-    for entry in archive.entries().map_err(|error| unreadable(1, error))?.raw(true) {
+    loop {
         number += 1;
-        let mut entry = entry.map_err(|error| unreadable(number, error))?;
+        let unnamed = |problem| at(number, None, problem);
+        let Some(header) = read_header(&mut archive).map_err(unnamed)? else { break };
         if number > limits.members {
-            return Err(at(number, None, TarProblem::TooManyMembers(limits.members)));
+            return Err(unnamed(TarProblem::TooManyMembers(limits.members)));
         }
-        let kind = entry.header().entry_type();
-        let claimed = entry.header().entry_size().map_err(|error| unreadable(number, error))?;
+        let kind = header.entry_type();
+        let claimed = header.entry_size().map_err(|error| unnamed(TarProblem::Unreadable(error)))?;
         if is_extension(kind) {
             if claimed > EXTENSION_LIMIT {
-                let problem = TarProblem::TooLarge { claimed, limit: EXTENSION_LIMIT };
-                return Err(at(number, None, problem));
+                return Err(unnamed(TarProblem::TooLarge { claimed, limit: EXTENSION_LIMIT }));
             }
-            extensions.take(kind, claimed, &mut entry).map_err(|problem| at(number, None, problem))?;
+            extensions.take(kind, claimed, &mut archive).map_err(unnamed)?;
             continue;
         }
         let extension = std::mem::take(&mut extensions);
-        let raw_name = extension.path.unwrap_or_else(|| entry.path_bytes().into_owned());
-        let name = String::from_utf8(raw_name).map_err(|_| at(number, None, TarProblem::BadName))?;
+        let raw_name = extension.path.unwrap_or_else(|| header.path_bytes().into_owned());
+        let name = String::from_utf8(raw_name).map_err(|_| unnamed(TarProblem::BadName))?;
         let here = |problem| at(number, Some(&name), problem);
-        let Some(path) = clean(&name).map_err(here)? else { continue };
         let target = || -> Result<String, TarProblem> {
             let raw = match &extension.link {
                 Some(link) => link.clone(),
-                None => entry.link_name_bytes().ok_or(TarProblem::BadName)?.into_owned(),
+                None => header.link_name_bytes().ok_or(TarProblem::BadName)?.into_owned(),
             };
             String::from_utf8(raw).map_err(|_| TarProblem::BadName)
         };
+        let path = clean(&name).map_err(here)?;
         let kind = match kind {
             EntryType::Regular | EntryType::Continuous if !name.ends_with('/') => MemberKind::File,
+            EntryType::GNUSparse => MemberKind::File,
             // Old archives mark a directory by nothing but a slash at the end of a regular member's name.
             EntryType::Directory | EntryType::Regular => MemberKind::Directory,
             EntryType::Symlink => {
                 let target = target().map_err(here)?;
-                stays_inside(&path, &target).map_err(here)?;
+                stays_inside(path.as_deref().unwrap_or(""), &target).map_err(here)?;
                 MemberKind::Symlink(target)
             }
             EntryType::Link => {
@@ -178,25 +189,161 @@ pub fn walk<R: Read>(
             }
             other => return Err(here(TarProblem::UnexpectedType(other.as_byte() as char))),
         };
-        let size = if kind == MemberKind::File { claimed } else { 0 };
-        if claimed > limits.file_bytes || extension.other_size.is_some_and(|size| size != claimed) {
-            let claimed = extension.other_size.unwrap_or(claimed);
-            return Err(here(TarProblem::TooLarge { claimed, limit: limits.file_bytes }));
+        let map = match header.entry_type() {
+            EntryType::GNUSparse => SparseMap::read(&header, claimed, &mut archive).map_err(here)?,
+            _ => SparseMap::dense(claimed),
+        };
+        let size = map.size.max(extension.other_size.unwrap_or(0));
+        if size > limits.file_bytes || extension.other_size.is_some_and(|other| other != claimed) {
+            return Err(here(TarProblem::TooLarge { claimed: size, limit: limits.file_bytes }));
         }
-        total = total.saturating_add(claimed);
+        total = total.saturating_add(size);
         if total > limits.total_bytes {
             return Err(here(TarProblem::TotalTooLarge(limits.total_bytes)));
         }
-        if let Some(other) = seen.insert(path.to_lowercase(), path.clone())
-            && !(kind == MemberKind::Directory && other == path)
-        {
-            return Err(here(TarProblem::Duplicate(other)));
+        let mut body = Body { archive: &mut archive, left: claimed };
+        if let Some(path) = path {
+            if let Some(other) = seen.insert(path.to_lowercase(), path.clone())
+                && !(kind == MemberKind::Directory && other == path)
+            {
+                return Err(here(TarProblem::Duplicate(other)));
+            }
+            let size = if kind == MemberKind::File { map.size } else { 0 };
+            let member = Member { path, kind, size };
+            let mut content = Expanded { body: &mut body, map, at: 0 };
+            visit(&member, &mut content).map_err(|error| here(TarProblem::Visitor(error)))?;
         }
-        let member = Member { path, kind, size };
-        visit(&member, &mut entry).map_err(|error| here(TarProblem::Visitor(error)))?;
+        body.skip_rest(claimed).map_err(|error| here(TarProblem::Unreadable(error)))?;
     }
-    io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(|error| unreadable(number + 1, error))?;
+    io::copy(&mut archive, &mut io::sink())
+        .map_err(|error| at(number, None, TarProblem::Unreadable(error)))?;
     Ok(())
+}
+
+/// The next header, or `None` at the end of the archive: a block of zeros, or the end of the input between members.
+fn read_header(archive: &mut impl Read) -> Result<Option<Header>, TarProblem> {
+    let mut header = Header::new_old();
+    let block = header.as_mut_bytes();
+    let mut filled = 0;
+    while filled < block.len() {
+        match archive.read(&mut block[filled..]) {
+            Ok(0) if filled == 0 => return Ok(None),
+            Ok(0) => return Err(TarProblem::Unreadable(io::ErrorKind::UnexpectedEof.into())),
+            Ok(got) => filled += got,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(TarProblem::Unreadable(error)),
+        }
+    }
+    if block.iter().all(|&byte| byte == 0) {
+        return Ok(None);
+    }
+    // The checksum is taken with its own field (bytes 148 to 155) read as blanks.
+    let field = |at: usize, byte: u8| u32::from(if (148..156).contains(&at) { b' ' } else { byte });
+    let sum: u32 = block.iter().enumerate().map(|(at, &byte)| field(at, byte)).sum();
+    if header.cksum().ok() != Some(sum) {
+        return Err(TarProblem::NoHeader);
+    }
+    Ok(Some(header))
+}
+
+/// The bytes of one member as they lie in the archive.
+struct Body<'a, R> {
+    archive: &'a mut R,
+    left: u64,
+}
+
+impl<R: Read> Body<'_, R> {
+    /// Reads past what nobody wanted, and past the padding to the next block.
+    fn skip_rest(mut self, size: u64) -> io::Result<()> {
+        self.left += size.wrapping_neg() % BLOCK;
+        let wanted = self.left;
+        let got = io::copy(&mut self.archive.take(wanted), &mut io::sink())?;
+        if got < wanted { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
+        let got = self.archive.read(&mut buffer[..length])?;
+        if got == 0 && length > 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.left -= got as u64;
+        Ok(got)
+    }
+}
+
+/// Where the stored bytes of a sparse member belong. Template disk images are packed like that.
+struct SparseMap {
+    /// Stretches (offset, length) that are stored, ascending and apart.
+    stored: Vec<(u64, u64)>,
+    /// Size of the file in bytes.
+    size: u64,
+}
+
+impl SparseMap {
+    fn dense(size: u64) -> SparseMap {
+        SparseMap { stored: vec![(0, size)], size }
+    }
+
+    /// Reads the map of GNU tar's first sparse format: four stretches in the header, the rest in blocks behind it.
+    fn read(header: &Header, claimed: u64, archive: &mut impl Read) -> Result<SparseMap, TarProblem> {
+        let gnu = header.as_gnu().ok_or(TarProblem::BadSparseMap)?;
+        let bad = |_| TarProblem::BadSparseMap;
+        let mut map = SparseMap { stored: Vec::new(), size: gnu.real_size().map_err(bad)? };
+        map.add(&gnu.sparse)?;
+        let mut more = gnu.is_extended();
+        while more {
+            let mut block = tar::GnuExtSparseHeader::new();
+            archive.read_exact(block.as_mut_bytes()).map_err(TarProblem::Unreadable)?;
+            map.add(block.sparse())?;
+            more = block.is_extended();
+        }
+        let stored: u64 = map.stored.iter().map(|(_, length)| length).sum();
+        if stored == claimed { Ok(map) } else { Err(TarProblem::BadSparseMap) }
+    }
+
+    fn add(&mut self, stretches: &[tar::GnuSparseHeader]) -> Result<(), TarProblem> {
+        for stretch in stretches.iter().filter(|stretch| !stretch.is_empty()) {
+            let (Ok(offset), Ok(length)) = (stretch.offset(), stretch.length()) else {
+                return Err(TarProblem::BadSparseMap);
+            };
+            let floor = self.stored.last().map_or(0, |(offset, length)| offset + length);
+            let end = offset.checked_add(length).filter(|&end| end <= self.size);
+            if offset < floor || end.is_none() || self.stored.len() >= SPARSE_STRETCHES {
+                return Err(TarProblem::BadSparseMap);
+            }
+            self.stored.push((offset, length));
+        }
+        Ok(())
+    }
+}
+
+/// A member's contents with its holes filled in.
+struct Expanded<'a, 'b, R> {
+    body: &'a mut Body<'b, R>,
+    map: SparseMap,
+    at: u64,
+}
+
+impl<R: Read> Read for Expanded<'_, '_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let at = self.at;
+        let next = self.map.stored.partition_point(|(offset, length)| offset + length <= at);
+        let (start, end) = match self.map.stored.get(next) {
+            Some(&(offset, length)) => (offset, offset + length),
+            None => (self.map.size, self.map.size),
+        };
+        let until = if at < start { start } else { end };
+        let length = usize::try_from(until - at).unwrap_or(usize::MAX).min(buffer.len());
+        let got = if at < start {
+            buffer[..length].fill(0);
+            length
+        } else {
+            self.body.read(&mut buffer[..length])?
+        };
+        self.at += got as u64;
+        Ok(got)
+    }
 }
 
 fn is_extension(kind: EntryType) -> bool {
@@ -216,9 +363,11 @@ struct Extensions {
 }
 
 impl Extensions {
-    fn take(&mut self, kind: EntryType, size: u64, entry: &mut impl Read) -> Result<(), TarProblem> {
-        let mut data = Vec::new();
-        entry.take(size).read_to_end(&mut data).map_err(TarProblem::Unreadable)?;
+    /// Reads one record of `size` bytes and its padding; the caller has bounded the size.
+    fn take(&mut self, kind: EntryType, size: u64, archive: &mut impl Read) -> Result<(), TarProblem> {
+        let mut data = vec![0; size.next_multiple_of(BLOCK) as usize];
+        archive.read_exact(&mut data).map_err(TarProblem::Unreadable)?;
+        data.truncate(size as usize);
         if kind.is_gnu_longname() || kind.is_gnu_longlink() {
             while data.last() == Some(&0) {
                 data.pop();
@@ -380,6 +529,32 @@ mod tests {
             let error = walked(bytes.as_bytes()).unwrap_err().to_string();
             assert!(error.contains("claims 1152921504606846976 bytes"), "{error}");
         }
+    }
+
+    #[test]
+    fn sparse_members_come_with_their_holes() {
+        let mut header = header(EntryType::GNUSparse, "disk.img", 5);
+        {
+            let gnu = header.as_gnu_mut().unwrap();
+            for (slot, (offset, length)) in [(3, 2), (10, 3), (16, 0)].into_iter().enumerate() {
+                gnu.sparse[slot].set_offset(offset);
+                gnu.sparse[slot].set_length(length);
+            }
+            gnu.set_real_size(16);
+        }
+        header.set_cksum();
+        let mut bytes = header.as_bytes().to_vec();
+        bytes.extend(b"abcde");
+        bytes.resize(2048, 0);
+        let (member, content) = walked(&bytes).unwrap().remove(0);
+        assert_eq!(member.size, 16);
+        assert_eq!(content, "\0\0\0ab\0\0\0\0\0cde\0\0\0");
+
+        header.as_gnu_mut().unwrap().sparse[1].set_offset(4);
+        header.set_cksum();
+        bytes[..512].copy_from_slice(header.as_bytes());
+        let error = walked(&bytes).unwrap_err().to_string();
+        assert!(error.contains("map of a sparse file is damaged"), "{error}");
     }
 
     #[test]

@@ -8,7 +8,9 @@ mod nested_build;
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=nested_build.rs");
-    println!("cargo::rerun-if-changed=loader");
+    for source in ["src", "Cargo.toml", "Cargo.lock", "loader.ld"] {
+        println!("cargo::rerun-if-changed=loader/{source}");
+    }
 
     let here = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it for build scripts"));
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it for build scripts"));

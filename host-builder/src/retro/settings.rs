@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::fs;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -269,7 +270,7 @@ pub struct Settings {
     /// The server that the manifest is for.
     pub audience: Option<Audience>,
     /// Compression threads.
-    pub jobs: usize,
+    pub jobs: NonZeroUsize,
     /// Compression level.
     pub level: u8,
 }
@@ -322,7 +323,7 @@ impl Arguments {
             uuid: merged.uuid,
             published_at,
             audience: merged.audience,
-            jobs: merged.jobs.map_or_else(processors, usize::from),
+            jobs: merged.jobs.and_then(|jobs| NonZeroUsize::new(jobs.into())).unwrap_or_else(processors),
             level: merged.level.unwrap_or(6),
             stamp,
         })
@@ -405,8 +406,8 @@ fn check_password_hash(hash: &str) -> Result<()> {
     Ok(())
 }
 
-fn processors() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
+fn processors() -> NonZeroUsize {
+    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
 }
 
 #[cfg(test)]

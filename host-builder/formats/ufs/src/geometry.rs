@@ -2,7 +2,8 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::{
-    GROUP_MAPS, INODE_SIZE, MAGIC, MAGIC_MULTI_TERABYTE, SECTOR, SUPERBLOCK_AREA, SUPERBLOCK_OFFSET, SuperBlock,
+    GROUP_MAPS, INODE_SIZE, MAGIC, MAGIC_MULTI_TERABYTE, SECTOR, SUPERBLOCK_AREA, SUPERBLOCK_OFFSET,
+    SuperBlock,
 };
 
 /// The geometry of a file system. Every value was checked against the others, so the arithmetic of the methods
@@ -313,11 +314,7 @@ impl Geometry {
     /// of them and the summary area behind them.
     pub fn metadata(&self, group: u32) -> std::ops::Range<u32> {
         let start = self.group_start(group) - self.group_base(group);
-        if group == 0 {
-            0..self.csaddr + self.cs_frags()
-        } else {
-            start + self.sblkno..start + self.dblkno
-        }
+        if group == 0 { 0..self.csaddr + self.cs_frags() } else { start + self.sblkno..start + self.dblkno }
     }
 
     /// Data fragments of a group: what `fs_dsize` counts.
@@ -387,7 +384,8 @@ impl Geometry {
     /// last of a file with at most 12 blocks.
     pub fn block_frags(&self, size: u64, lbn: u64) -> u32 {
         let start = lbn.saturating_mul(u64::from(self.bsize));
-        if lbn >= crate::layout::DIRECT_POINTERS as u64 || size >= start.saturating_add(u64::from(self.bsize)) {
+        if lbn >= crate::layout::DIRECT_POINTERS as u64 || size >= start.saturating_add(u64::from(self.bsize))
+        {
             self.frag
         } else {
             self.frags_for(size.saturating_sub(start) as u32)

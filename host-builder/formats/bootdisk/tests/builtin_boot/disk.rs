@@ -1,5 +1,6 @@
 //! A disk made by hand: the loader, one partition entry, and behind LBA 2048 the kernel, the archive and its digest.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -29,7 +30,12 @@ pub fn kernel() -> &'static [u8] {
 
 /// The lower-case digits of SHA-1 and the end of the line.
 pub fn hash_file(archive: &[u8]) -> Vec<u8> {
-    format!("{:040x}\n", Sha1::digest(archive)).into_bytes()
+    let mut line = String::new();
+    for byte in Sha1::digest(archive) {
+        write!(line, "{byte:02x}").expect("a string takes any text");
+    }
+    line.push('\n');
+    line.into_bytes()
 }
 
 pub fn retro_menu(timeout_seconds: u32) -> Menu {

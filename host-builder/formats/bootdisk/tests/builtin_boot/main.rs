@@ -263,6 +263,85 @@ fn a_damaged_table_and_a_32_bit_processor_are_refused_in_words() {
     machine.wait_for("kiln: The boot table on this disk is damaged.\r\n", LIMIT).unwrap();
 }
 
+/// What the first sector refuses by itself: a floppy disk, which has no INT 13h extensions, and a disk that ends within
+/// the boot area.
+#[test]
+fn the_first_sector_refuses_in_words() {
+    if !qemu_boot::available() {
+        return;
+    }
+    let folder = scratch::folder("first-sector");
+    let disk = good_disk();
+    let options = write(folder.path(), &disk, &disk.table(&retro_menu(0)));
+    let mut image = fs::read(&options.disk).unwrap();
+
+    let floppy = folder.path().join("floppy.raw");
+    fs::write(&floppy, &image[..1_474_560]).unwrap();
+    let mut options = BootOptions::new(&floppy);
+    let drive = format!("if=floppy,format=raw,file={}", floppy.display());
+    options.extra = ["-drive", &drive, "-boot", "a"].map(str::to_owned).to_vec();
+    let mut machine = QemuBoot::start(&options).unwrap();
+    machine
+        .wait_for("kiln: the firmware cannot read this disk by LBA (no INT 13h extensions).\r\n", LIMIT)
+        .unwrap();
+    drop(machine);
+
+    image.truncate(40 * 512);
+    let short = folder.path().join("short.raw");
+    fs::write(&short, &image).unwrap();
+    let mut options = BootOptions::new(&short);
+    // SeaBIOS does not even start a virtio disk without a whole cylinder.
+    options.disk_kind = DiskKind::Ide;
+    let mut machine = QemuBoot::start(&options).unwrap();
+    machine.wait_for("kiln: disk read error at LBA 1.\r\n", LIMIT).unwrap();
+}
+
+/// Kernels from November 2013 on take more than two modules when their strings say what they are.
+#[test]
+fn module_strings_are_passed_as_they_stand_in_the_menu() {
+    if !qemu_boot::available() {
+        return;
+    }
+    let folder = scratch::folder("typed");
+    let disk = good_disk();
+    let mut menu = retro_menu(0);
+    let [archive, hash] = [0, 1].map(|index| menu.entries[0].modules[index].clone());
+    menu.entries[0].modules = vec![
+        format!("{archive} type=rootfs name=ramdisk"),
+        format!("{archive} type=file name=/etc/nothing"),
+        format!("{hash} type=hash name=ramdisk"),
+    ];
+    let mut machine = QemuBoot::start(&write(folder.path(), &disk, &disk.table(&menu))).unwrap();
+    assert_eq!(machine.wait_exit(LIMIT).unwrap(), GOOD, "{}", machine.transcript());
+    let told = told(&machine);
+    for (index, string) in menu.entries[0].modules.iter().enumerate() {
+        let line = format!("module {index} string={string} address=");
+        assert!(told.iter().any(|told| told.starts_with(&line)), "{line} is missing in {told:?}");
+    }
+    assert!(told.contains(&"hash by type=ok".to_owned()), "{told:?}");
+}
+
+#[test]
+fn screen_and_keyboard_show_and_choose_the_same() {
+    if !qemu_boot::available() {
+        return;
+    }
+    let folder = scratch::folder("screen");
+    let disk = good_disk();
+    let mut options = write(folder.path(), &disk, &disk.table(&retro_menu(3600)));
+    options.extra = vec!["-vga".to_owned(), "std".to_owned()];
+    let mut machine = QemuBoot::start(&options).unwrap();
+    let screen = machine.wait_for_screen("in 3600 s", LIMIT).unwrap();
+    let shown = machine.wait_for("in 3600 s", LIMIT).unwrap();
+    let menu = shown[shown.find("kiln boot menu").unwrap()..].replace("\r", "");
+    assert!(screen.contains(&menu), "the screen:\n{screen}\nthe serial port:\n{menu}");
+    for key in ["up", "down", "down", "ret"] {
+        machine.press(key).unwrap();
+    }
+    let told = assert_booted(&mut machine);
+    assert!(told.contains(&"boot-args=-kd".to_owned()), "{told:?}");
+}
+
 /// Firmware that shows its screen on COM1 would show every character twice.
 #[test]
 fn a_screen_redirected_to_com1_is_not_written_to() {

@@ -1,0 +1,234 @@
+//! `kiln demo`: things to try kiln with.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use clap::{Args, Subcommand};
+use flate2::write::GzEncoder;
+use kiln_ufs::{Attributes, EditOptions, Editor, ErrorKind, MakeOptions, Timestamp};
+use positioned_io::{ReadAt, WriteAt};
+use sha1::{Digest, Sha1};
+
+use crate::cli::Ending;
+use crate::platform::{BOOT_ARCHIVE, BOOT_ARCHIVE_HASH, UNIX, hex};
+use crate::report::{Hint, Report, changed};
+use crate::stamp::Stamp;
+use crate::staging::{self, OutputFolder, StagedFile};
+use crate::stand_in::KERNEL;
+
+/// Inode density of platform builds since February 2013, in bytes an inode (source: smartos-live tools/build_live).
+const BYTES_PER_INODE: u32 = 12_248;
+
+/// Makes things to try kiln with.
+#[derive(Args, Clone, Debug)]
+pub struct Arguments {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+enum What {
+    Platform(Platform),
+}
+
+/// Makes a stand-in platform: a tarball of the true layout whose kernel prints what it was given and stops.
+///
+/// It is no SmartOS. It shows that an image boots, with which command line, properties and modules, and that the boot
+/// archive in it is whole.
+#[derive(Args, Clone, Debug)]
+struct Platform {
+    /// The tarball to write
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+    /// Stamp of the platform
+    #[arg(long, default_value = "20260101T000000Z")]
+    stamp: Stamp,
+    /// Size of the boot archive in KiB; real ones have 258000 to 350000
+    #[arg(long, value_name = "KIB", default_value_t = 32_768, value_parser = clap::value_parser!(u32).range(4096..=2_097_152))]
+    size: u32,
+    /// Fill the boot archive with the files of this folder, as many as fit; repeatable
+    #[arg(long, value_name = "DIR")]
+    fill: Vec<PathBuf>,
+    /// Replace the tarball if it exists
+    #[arg(long)]
+    force: bool,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// The tarball cannot be written.
+pub fn run(arguments: &Arguments, report: &Report) -> Result<Ending> {
+    let What::Platform(platform) = &arguments.what;
+    staging::refuse_existing(&platform.output, platform.force)?;
+    let parent = platform.output.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let mut folder = OutputFolder::open(parent.unwrap_or(Path::new(".")))?;
+    let mut tarball = StagedFile::create(&platform.output)?;
+    let archive = report.step("make-boot-archive", || {
+        let archive = boot_archive(platform, &folder)?;
+        Ok(changed(archive, format!("{} KiB", platform.size)))
+    })?;
+    report.step("write-platform", || {
+        write_tarball(&platform.stamp, &archive, &mut tarball)
+            .with_context(|| format!("cannot write {}", platform.output.display()))
+            .hint("the file system may be full: choose another place with --output")?;
+        Ok(changed((), platform.output.display().to_string()))
+    })?;
+    folder.publish(vec![tarball], platform.force)?;
+    Ok(Ending::Done)
+}
+
+/// Files of a real boot archive that an image build touches, and enough around them to look at.
+const FILES: [(&str, u16, &str); 12] = [
+    ("/etc/issue", 0o644, "kiln stand-in platform\n"),
+    (
+        "/etc/shadow",
+        0o400,
+        "root:$5$standin$AxcGSn0mPyhMSyJ2gYrjM4U2ktkaXBXGZJ6w0gJ4Xv5:6445::::::\ndaemon:NP:6445::::::\n\
+         nobody:*LK*:6445::::::\n",
+    ),
+    (
+        "/etc/passwd",
+        0o644,
+        "root:x:0:0:Super-User:/root:/usr/bin/bash\ndaemon:x:1:1::/:\nnobody:x:60001:60001:NFS Anonymous Access \
+         User:/:\n",
+    ),
+    ("/etc/group", 0o644, "root::0:\nother::1:root\nnobody::60001:\n"),
+    ("/etc/name_to_major", 0o644, "cn 0\nrootnex 1\nufs 2\nramdisk 3\n"),
+    ("/etc/release", 0o644, "kiln stand-in platform, not a SmartOS\n"),
+    ("/etc/ssh/sshd_config", 0o644, "Protocol 2\nPermitRootLogin yes\n"),
+    ("/etc/inet/ntp.conf", 0o644, "server 0.smartos.pool.ntp.org\n"),
+    ("/etc/cron.d/crontabs/root", 0o600, "10 3 * * * /usr/sbin/logadm\n"),
+    ("/boot/solaris/bootenv.rc", 0o644, "setprop ata-dma-enabled 1\n"),
+    ("/lib/svc/method/fs-joyent", 0o755, "#!/bin/sh\nexit 0\n"),
+    ("/lib/svc/method/smartdc-config", 0o755, "#!/bin/sh\nexit 0\n"),
+];
+
+/// Folders of a real boot archive that stay empty here.
+const FOLDERS: [&str; 10] =
+    ["/dev", "/devices", "/kernel", "/opt", "/proc", "/root", "/sbin", "/system/usr/bin", "/tmp", "/usr/lib"];
+
+fn boot_archive(platform: &Platform, folder: &OutputFolder) -> Result<fs::File> {
+    let bytes = u64::from(platform.size) << 10;
+    let file = folder.scratch()?;
+    file.set_len(bytes).context("cannot make a temporary file")?;
+    let time = i32::try_from(platform.stamp.unix_seconds()).context("the stamp is later than UFS can tell")?;
+    let seed = u64::from(time.unsigned_abs());
+    let options = MakeOptions { bytes, bytes_per_inode: BYTES_PER_INODE, time, generation_seed: seed };
+    let ufs = kiln_ufs::make(file, &options).context("cannot make the boot archive")?;
+    let mut ufs = ufs.edit(EditOptions { time: Timestamp::from_seconds(time), generation_seed: seed });
+
+    let folder_attributes = Attributes { mode: 0o755, uid: 0, gid: 0 };
+    for path in FOLDERS {
+        ufs.create_dir_all(path.as_bytes(), &folder_attributes)?;
+    }
+    for (path, mode, text) in FILES {
+        let (parent, _) = path.rsplit_once('/').unwrap_or(("", path));
+        ufs.create_dir_all(parent.as_bytes(), &folder_attributes)?;
+        ufs.create_file(path.as_bytes(), &Attributes { mode, uid: 0, gid: 0 }, text.as_bytes())?;
+    }
+    ufs.symlink(b"/bin", b"./usr/bin", &Attributes { mode: 0o777, uid: 0, gid: 0 })?;
+    for (number, path) in platform.fill.iter().enumerate() {
+        if !fill(&mut ufs, path, &format!("/filling/{number}"))? {
+            break;
+        }
+    }
+    Ok(ufs.finish(time).context("cannot finish the boot archive")?.into_device())
+}
+
+/// Copies the regular files of a folder of the machine, sorted, until the archive is full; says whether there is room
+/// left.
+fn fill<D: ReadAt + WriteAt>(ufs: &mut Editor<D>, folder: &Path, at: &str) -> Result<bool> {
+    let cannot = || format!("cannot read the folder {}", folder.display());
+    let mut entries: Vec<fs::DirEntry> = fs::read_dir(folder)
+        .with_context(cannot)?
+        .collect::<std::io::Result<_>>()
+        .with_context(cannot)?;
+    entries.sort_by_key(fs::DirEntry::file_name);
+    ufs.create_dir_all(at.as_bytes(), &Attributes { mode: 0o755, uid: 0, gid: 0 })?;
+    for entry in entries {
+        let kind = entry.file_type().with_context(cannot)?;
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        let path = format!("{at}/{name}");
+        if kind.is_dir() {
+            if !fill(ufs, &entry.path(), &path)? {
+                return Ok(false);
+            }
+        } else if kind.is_file() {
+            let Ok(content) = fs::File::open(entry.path()) else { continue };
+            match ufs.create_file(path.as_bytes(), &Attributes { mode: 0o755, uid: 0, gid: 2 }, content) {
+                Ok(()) => {}
+                Err(error) if matches!(error.kind(), ErrorKind::NoSpace | ErrorKind::NoInodes) => {
+                    return Ok(false);
+                }
+                Err(error) => return Err(error).with_context(|| format!("cannot copy {}", entry.path().display())),
+            }
+        }
+    }
+    Ok(true)
+}
+
+fn write_tarball(stamp: &Stamp, archive: &fs::File, output: &mut StagedFile) -> Result<()> {
+    let top = format!("platform-{stamp}");
+    let size = archive.metadata()?.len();
+    let mut sum = Sha1::new();
+    digest(archive, size, &mut sum)?;
+    let hash = format!("{}\n", hex(&sum.finalize()));
+
+    let gzip = GzEncoder::new(output.file_mut(), flate2::Compression::new(6));
+    let mut tar = tar::Builder::new(gzip);
+    let mtime = stamp.unix_seconds().unsigned_abs();
+    for folder in ["", "i86pc/", "i86pc/amd64/", "i86pc/kernel/", "i86pc/kernel/amd64/"] {
+        tar.append_data(&mut header(tar::EntryType::Directory, 0, mtime), format!("{top}/{folder}"), &[][..])?;
+    }
+    let file = |size: u64| header(tar::EntryType::Regular, size, mtime);
+    tar.append_data(&mut file(KERNEL.len() as u64), format!("{top}/{UNIX}"), KERNEL)?;
+    tar.append_data(&mut file(size), format!("{top}/{BOOT_ARCHIVE}"), Positioned { file: archive, at: 0 })?;
+    for (path, text) in [
+        (BOOT_ARCHIVE_HASH, hash.as_str()),
+        ("i86pc/amd64/boot_archive.gitstatus", "[]\n"),
+        ("i86pc/amd64/boot_archive.manifest", ""),
+        ("root.password", "stand-in\n"),
+    ] {
+        tar.append_data(&mut file(text.len() as u64), format!("{top}/{path}"), text.as_bytes())?;
+    }
+    tar.into_inner()?.finish()?;
+    Ok(())
+}
+
+fn header(kind: tar::EntryType, size: u64, mtime: u64) -> tar::Header {
+    let mut header = tar::Header::new_ustar();
+    header.set_entry_type(kind);
+    header.set_size(size);
+    header.set_mtime(mtime);
+    header.set_mode(if kind == tar::EntryType::Directory { 0o755 } else { 0o644 });
+    header.set_uid(0);
+    header.set_gid(0);
+    header
+}
+
+/// Reads a file from its beginning without moving its position.
+struct Positioned<'a> {
+    file: &'a fs::File,
+    at: u64,
+}
+
+impl std::io::Read for Positioned<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let got = self.file.read_at(self.at, buffer)?;
+        self.at += got as u64;
+        Ok(got)
+    }
+}
+
+fn digest(file: &fs::File, size: u64, sum: &mut Sha1) -> Result<()> {
+    let mut reader = std::io::Read::take(Positioned { file, at: 0 }, size);
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        match std::io::Read::read(&mut reader, &mut buffer)? {
+            0 => return Ok(()),
+            got => sum.update(&buffer[..got]),
+        }
+    }
+}

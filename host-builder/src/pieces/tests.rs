@@ -1,0 +1,143 @@
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Read;
+
+use super::*;
+use crate::overlay::Tree;
+
+fn stamp(text: &str) -> Stamp {
+    text.parse().unwrap()
+}
+
+fn files(layer: Layer) -> BTreeMap<String, String> {
+    let tree = Tree::stack([layer]).unwrap();
+    let mut files = BTreeMap::new();
+    for (path, entry) in tree.entries() {
+        if let Kind::File(contents) = &entry.kind {
+            let mut text = String::new();
+            contents.open().unwrap().read_to_string(&mut text).unwrap();
+            files.insert(String::from_utf8(path.to_vec()).unwrap(), text);
+        }
+    }
+    files
+}
+
+fn attributes(layer: Layer) -> Vec<String> {
+    let tree = Tree::stack([layer]).unwrap();
+    tree.entries()
+        .filter(|(_, entry)| !matches!(entry.kind, Kind::Directory { implied: true }))
+        .map(|(path, entry)| {
+            let at = entry.attributes;
+            format!("{:04o} {}:{} {}", at.mode, at.uid, at.gid, path.escape_ascii())
+        })
+        .collect()
+}
+
+#[test]
+fn every_era_gets_each_file_once_and_in_its_own_words() {
+    for (text, openssh, pools) in [
+        ("20130506T233003Z", false, false),
+        ("20140731T235959Z", false, false),
+        ("20140801T000000Z", false, true),
+        ("20141030T081701Z", false, true),
+        ("20150814T235959Z", false, true),
+        ("20150815T000000Z", true, true),
+        ("20151126T062538Z", true, true),
+        ("20210826T002459Z", true, true),
+    ] {
+        let files = files(boot_archive(&stamp(text)));
+        let names: Vec<&str> = files.keys().map(String::as_str).collect();
+        assert_eq!(
+            names,
+            ["etc/cron.d/crontabs/root", "etc/inet/ntp.conf", "etc/issue", "etc/ssh/sshd_config"],
+            "{text}"
+        );
+        let sshd = &files["etc/ssh/sshd_config"];
+        let says = |line: &str| sshd.lines().any(|given| given == line);
+        assert!(says("PasswordAuthentication no"), "{text}");
+        assert_eq!(says("HostKey /var/ssh/ssh_host_ed25519_key"), openssh, "{text}");
+        assert_eq!(says("LookupClientHostnames no"), !openssh, "{text}");
+        assert_eq!(files["etc/inet/ntp.conf"].contains("\nrestrict source "), pools, "{text}");
+        assert_eq!(files["etc/inet/ntp.conf"].contains("\npool "), pools, "{text}");
+    }
+    for path in ["etc/inet/ntp.conf", "etc/ssh/sshd_config"] {
+        let variants: Vec<&Piece> = table::PIECES.iter().filter(|piece| piece.path == path).collect();
+        assert!(variants.windows(2).all(|pair| pair[0].until == pair[1].from), "{path} has a gap");
+    }
+}
+
+#[test]
+fn the_banner_names_the_platform_and_ends_in_the_prompt() {
+    let issue = &files(boot_archive(&stamp("20141030T081701Z")))["etc/issue"];
+    assert!(issue.contains("20141030T081701Z") && !issue.contains('@'), "{issue}");
+    assert!(issue.ends_with("\noldskool ttya login:\n"), "{issue}");
+    assert!(issue.is_ascii() && issue.lines().all(|line| line.len() < 80), "{issue}");
+}
+
+#[test]
+fn modes_and_owners_are_those_of_the_manifests() {
+    let stamp = stamp("20141030T081701Z");
+    assert_eq!(
+        attributes(boot_archive(&stamp)),
+        [
+            "0600 0:3 etc/cron.d/crontabs/root",
+            "0644 0:3 etc/inet/ntp.conf",
+            "0644 0:3 etc/issue",
+            "0644 0:3 etc/ssh/sshd_config",
+        ]
+    );
+    assert_eq!(
+        attributes(custom(&stamp)),
+        [
+            "0755 0:0 etc",
+            "0644 0:0 etc/zone.json.tmpl",
+            "0700 0:0 root",
+            "0600 0:0 root/.bash_history",
+            "0644 0:0 root/.bash_profile",
+            "0644 0:0 root/.bashrc",
+            "0644 0:0 root/.curlrc",
+            "0644 0:0 root/.profile",
+            "0700 0:0 root/.ssh",
+            "0600 0:0 root/.ssh/authorized_keys",
+            "0644 0:0 root/.vimrc",
+        ]
+    );
+}
+
+#[test]
+fn the_zone_template_is_json_with_the_fields_of_the_original() {
+    let template = &files(custom(&stamp("20141030T081701Z")))["etc/zone.json.tmpl"];
+    let zone: serde_json::Value = serde_json::from_str(template).unwrap();
+    let names: Vec<&str> = zone.as_object().unwrap().keys().map(String::as_str).collect();
+    let mut expected = vec![
+        "alias", "autoboot", "brand", "cpu_cap", "cpu_shares", "delegate_dataset", "dns_domain", "fs_allowed",
+        "image_uuid", "limit_priv", "max_locked_memory", "max_lwps", "max_physical_memory", "max_swap", "nics",
+        "quota", "resolvers", "tmpfs", "uuid", "zfs_io_priority", "zfs_root_compression",
+    ];
+    expected.sort_unstable();
+    let mut names = names;
+    names.sort_unstable();
+    assert_eq!(names, expected);
+    assert_eq!(zone["nics"][0]["ip"], "172.16.9.3");
+}
+
+/// A file in `overlays` that no row names would look as if it did something.
+#[test]
+fn every_file_of_the_overlays_is_in_the_table() {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("../overlays");
+    let mut found = 0;
+    let mut folders = vec![top.join("boot_archive"), top.join("custom")];
+    while let Some(folder) = folders.pop() {
+        for item in fs::read_dir(folder).unwrap() {
+            let path = item.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let text = fs::read_to_string(&path).unwrap();
+            assert!(table::PIECES.iter().any(|piece| piece.contents == text), "{} is in no row", path.display());
+            found += 1;
+        }
+    }
+    assert_eq!(found, table::PIECES.len());
+}

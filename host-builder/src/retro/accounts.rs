@@ -1,0 +1,69 @@
+//! Edits to the account and driver tables of a boot archive, as functions from old text to new.
+
+use anyhow::{Result, bail};
+
+/// What `/etc/shadow` holds for root in a retro image: no password at all, but not a locked account either, so that
+/// keys work (source: retro.md; passwd(5) calls the state "NP").
+const NO_PASSWORD: &[u8] = b"NP";
+
+/// `/etc/shadow` with root's password field set to `NP`; `None` when it is so already.
+///
+/// # Errors
+/// The file has no line for root, or that line has no password field.
+pub fn lock_root_password(shadow: &[u8]) -> Result<Option<Vec<u8>>> {
+    let mut edited = Vec::with_capacity(shadow.len());
+    let mut found = false;
+    for line in shadow.split_inclusive(|&byte| byte == b'\n') {
+        let mut fields = line.splitn(3, |&byte| byte == b':');
+        match (fields.next(), fields.next(), fields.next()) {
+            (Some(b"root"), Some(_), Some(rest)) => {
+                found = true;
+                edited.extend_from_slice(b"root:");
+                edited.extend_from_slice(NO_PASSWORD);
+                edited.push(b':');
+                edited.extend_from_slice(rest);
+            }
+            (Some(b"root"), _, _) => bail!("the line of root has no password field"),
+            _ => edited.extend_from_slice(line),
+        }
+    }
+    if !found {
+        bail!("there is no line for root");
+    }
+    Ok((edited != shadow).then_some(edited))
+}
+
+/// Whether `/etc/name_to_major` knows a driver, which is how a platform says that it has it.
+pub fn has_driver(name_to_major: &[u8], driver: &str) -> bool {
+    name_to_major
+        .split(|&byte| byte == b'\n')
+        .any(|line| line.split(u8::is_ascii_whitespace).find(|word| !word.is_empty()) == Some(driver.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_password_of_root_changes() {
+        let shadow = b"daemon:NP:6445::::::\nroot:$5$x$y:6445::::::\nrootless:*:1\n";
+        let edited = lock_root_password(shadow).unwrap().unwrap();
+        assert_eq!(edited, b"daemon:NP:6445::::::\nroot:NP:6445::::::\nrootless:*:1\n");
+        assert_eq!(lock_root_password(&edited).unwrap(), None);
+    }
+
+    #[test]
+    fn a_shadow_without_root_is_an_error() {
+        lock_root_password(b"").unwrap_err();
+        lock_root_password(b"rooted:x:1\n").unwrap_err();
+        lock_root_password(b"root\n").unwrap_err();
+    }
+
+    #[test]
+    fn drivers_are_found_by_whole_names() {
+        let table = b"cn 0\nvmmeter 7\n\n  vmm\t300\n";
+        assert!(has_driver(table, "vmm"));
+        assert!(!has_driver(table, "vm"));
+        assert!(!has_driver(b"", "vmm"));
+    }
+}

@@ -1,0 +1,131 @@
+//! The disk inside the volume: files, menu and loader laid out.
+
+use anyhow::{Context, Result, anyhow};
+use kiln_bootdisk::builtin::{BootTable, FileOnDisk};
+use kiln_bootdisk::disk::{BootArea, DiskOptions, DiskPlan, smallest_disk_size};
+use kiln_bootdisk::extent::DiskLayout;
+use kiln_bootdisk::menu::Menu;
+use positioned_io::ReadAt;
+
+use super::loader::Loader;
+use super::settings::{Settings, Size};
+use super::sources::Sources;
+use crate::platform;
+use crate::report::Hint;
+
+/// Bytes left free in the FAT for what first boot writes: its configuration, a copy of it while it is replaced, and a
+/// small state file (source: guest.md section 4.3, which finds 1 MiB ample).
+const RESERVE: u64 = 1 << 20;
+
+/// Volume label, the original's.
+const LABEL: &str = "HEADNODE";
+
+/// Bytes of the kernel in which its multiboot header must lie (Multiboot Specification 0.6.96, section 3.1).
+const HEADER_WINDOW: usize = 8192;
+
+/// A disk, ready to be streamed.
+#[derive(Debug)]
+pub struct Planned {
+    /// Where everything lies.
+    pub layout: DiskLayout,
+    /// Size of the volume in bytes, a whole number of MiB, at least the disk's.
+    pub volume_size: u64,
+}
+
+/// Adds the menu and the loader's files to `sources` and lays everything out.
+///
+/// # Errors
+/// The files do not fit, or the loader cannot start this platform.
+pub fn plan(
+    settings: &Settings,
+    loader: &Loader,
+    sources: &mut Sources,
+    has_vmm: bool,
+    modified: i64,
+) -> Result<Planned> {
+    // A guest is no place for bhyve, and its driver waits for hardware that is not there.
+    let extra: &[String] = if has_vmm { &["disable-vmm=true".to_owned()] } else { &[] };
+    let menu = Menu::retro(
+        settings.stamp.as_str(),
+        &settings.rescue_password_hash,
+        extra,
+        settings.timeout.into(),
+        true,
+    )?;
+    sources.add_bytes("/boot/grub/menu.lst", menu.render(settings.menu.into())?.into_bytes(), modified);
+    match loader {
+        Loader::Template { template, disk, size, .. } => {
+            let foreign = sources.add_foreign(disk.clone());
+            let volume_size = volume_size(settings.size, size.next_multiple_of(1 << 20), "the template needs")?;
+            let plan = template
+                .plan(sources.entries(), foreign, volume_size, modified, RESERVE)
+                .context("the template cannot take the platform")?;
+            Ok(Planned { layout: plan.finish(&template.boot_area()?)?, volume_size })
+        }
+        Loader::GrubLegacy { stages, .. } => {
+            stages.entries(modified).into_iter().for_each(|entry| sources.add_entry(entry));
+            let (plan, volume_size) = own_disk(settings, sources, modified)?;
+            Ok(Planned { layout: plan.finish(&stages.boot_area())?, volume_size })
+        }
+        Loader::Builtin => {
+            let (plan, volume_size) = own_disk(settings, sources, modified)?;
+            let area = builtin(&menu, &plan, sources)?;
+            Ok(Planned { layout: plan.finish(&area)?, volume_size })
+        }
+    }
+}
+
+/// A disk of our own geometry, filling the volume.
+fn own_disk(settings: &Settings, sources: &Sources, modified: i64) -> Result<(DiskPlan, u64)> {
+    let smallest = smallest_disk_size(sources.entries(), RESERVE)?;
+    let volume_size = volume_size(settings.size, smallest, "the files need")?;
+    let identity = sources.derive("disk identity");
+    let options = DiskOptions {
+        size: volume_size,
+        signature: identity as u32,
+        serial: (identity >> 32) as u32,
+        label: LABEL.to_owned(),
+        modified,
+        reserve: RESERVE,
+    };
+    Ok((DiskPlan::new(&options, sources.entries())?, volume_size))
+}
+
+fn volume_size(wanted: Size, smallest: u64, who: &str) -> Result<u64> {
+    let smallest_mib = smallest.div_ceil(1 << 20);
+    match wanted {
+        Size::Auto => Ok(smallest_mib << 20),
+        Size::MiB(mib) if u64::from(mib) >= smallest_mib => Ok(u64::from(mib) << 20),
+        Size::MiB(mib) => Err(anyhow!("a volume of {mib} MiB is too small: {who} {smallest_mib} MiB"))
+            .hint(format!("use --size {smallest_mib} or more, or --size auto")),
+    }
+}
+
+/// The boot area of kiln's own loader, which finds files by sector, not by name.
+fn builtin(menu: &Menu, plan: &DiskPlan, sources: &Sources) -> Result<BootArea> {
+    let mut head = vec![0; HEADER_WINDOW];
+    let kernel = menu.entries.first().map(|entry| entry.kernel.clone()).unwrap_or_default();
+    let kernel_bytes = kernel_head(&kernel, sources, &mut head)
+        .with_context(|| format!("cannot read the head of {}", platform::UNIX))?;
+    head.truncate(kernel_bytes);
+    let table = BootTable::plan(menu, 0, |path| {
+        let placement = plan.placement(path)?;
+        let head = if path == kernel { &head[..] } else { &[] };
+        Some(FileOnDisk { first_lba: placement.lba, bytes: placement.length, head })
+    })
+    .context("kiln's own loader cannot start this platform")?;
+    Ok(table.encode()?)
+}
+
+fn kernel_head(path: &str, sources: &Sources, head: &mut [u8]) -> Result<usize> {
+    let id = sources.file_id(path).with_context(|| format!("{path} is not among the files"))?;
+    let source = sources.open(id).context("the kernel has no source")?;
+    let mut filled = 0;
+    while filled < head.len() {
+        match source.read_at(filled as u64, &mut head[filled..])? {
+            0 => break,
+            got => filled += got,
+        }
+    }
+    Ok(filled)
+}

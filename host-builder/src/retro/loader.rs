@@ -1,0 +1,160 @@
+//! Which boot loader goes into the image, and what it brings along.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, anyhow};
+use kiln_bootdisk::template::Template;
+use sha1::{Digest, Sha1};
+
+use super::settings::LoaderChoice;
+use super::sources::Stretch;
+use crate::platform::hex;
+use crate::report::Hint;
+use crate::staging::OutputFolder;
+use crate::tarball::{self, Limits};
+
+/// Folders where distributions keep the stage files of GRUB legacy.
+const GRUB_LEGACY_FOLDERS: [&str; 4] =
+    ["/usr/lib/grub/x86_64-pc", "/usr/lib/grub/i386-pc", "/usr/lib/grub/i386-redhat", "/usr/share/grub/x86_64-pc"];
+
+/// Largest stage file that is believed, in bytes. Stage 2 of GRUB 0.97 has some 120,000.
+const STAGE_LIMIT: u64 = 1 << 20;
+
+/// Largest template that is unpacked, in bytes.
+const TEMPLATE_LIMIT: u64 = 64 << 30;
+
+/// A loader with what it needs from the machine.
+pub enum Loader {
+    /// kiln's own, which is in the program.
+    Builtin,
+    /// GRUB legacy from stage files.
+    GrubLegacy {
+        /// The three stage files.
+        stages: kiln_bootdisk::grub_legacy::Stages,
+        /// Where they came from, with the SHA-1 of each.
+        files: Vec<(PathBuf, String)>,
+    },
+    /// The loader of a template disk.
+    Template {
+        /// The template, read.
+        template: Box<Template<Stretch>>,
+        /// Its bytes, unpacked.
+        disk: Stretch,
+        /// Its size in bytes.
+        size: u64,
+        /// SHA-1 of the template file as it was given.
+        sha1: String,
+    },
+}
+
+/// Gets the chosen loader ready.
+///
+/// # Errors
+/// Stage files are missing or of another program; the template cannot be used.
+pub fn prepare(choice: &LoaderChoice, template: Option<&Path>, folder: &OutputFolder) -> Result<Loader> {
+    match (choice, template) {
+        (LoaderChoice::Builtin, _) => Ok(Loader::Builtin),
+        (LoaderChoice::GrubLegacy(folder), _) => grub_legacy(folder.as_deref()),
+        (LoaderChoice::Template, Some(path)) => {
+            open_template(path, folder).with_context(|| format!("cannot use the template {}", path.display()))
+        }
+        (LoaderChoice::Template, None) => Err(anyhow!("the loader 'template' needs a template disk image")),
+    }
+}
+
+fn grub_legacy(folder: Option<&Path>) -> Result<Loader> {
+    let folder = match folder {
+        Some(folder) => folder.to_owned(),
+        None => GRUB_LEGACY_FOLDERS
+            .iter()
+            .map(PathBuf::from)
+            .find(|folder| folder.join("stage2").is_file())
+            .ok_or_else(|| anyhow!("GRUB legacy is not on this machine: looked in {}", GRUB_LEGACY_FOLDERS.join(", ")))
+            .hint("install Debian's package grub-legacy, or name the folder with --loader grub-legacy=DIR")?,
+    };
+    let mut files = Vec::new();
+    let mut stage = |name: &str| -> Result<Vec<u8>> {
+        let path = folder.join(name);
+        let mut bytes = Vec::new();
+        File::open(&path)
+            .and_then(|file| file.take(STAGE_LIMIT + 1).read_to_end(&mut bytes))
+            .with_context(|| format!("cannot read GRUB legacy's {}", path.display()))?;
+        files.push((path, hex(&Sha1::digest(&bytes))));
+        Ok(bytes)
+    };
+    let (stage1, stage1_5, stage2) = (stage("stage1")?, stage("fat_stage1_5")?, stage("stage2")?);
+    let stages = kiln_bootdisk::grub_legacy::Stages::new(stage1, stage1_5, stage2)
+        .with_context(|| format!("the files in {} are not GRUB legacy's", folder.display()))?;
+    Ok(Loader::GrubLegacy { stages, files })
+}
+
+fn open_template(path: &Path, folder: &OutputFolder) -> Result<Loader> {
+    let mut file = File::open(path)?;
+    let mut head = Vec::new();
+    (&mut file).take(512).read_to_end(&mut head)?;
+    file.seek(SeekFrom::Start(0))?;
+    let sha1 = file_sha1(&mut file)?;
+    file.seek(SeekFrom::Start(0))?;
+    let disk = if kiln_pgzip::looks_like_gzip(&head) { unpack_template(file, folder.scratch()?)? } else { file };
+    let size = disk.metadata()?.len();
+    let disk = Stretch::whole(Arc::new(disk), size);
+    let template = Box::new(Template::open(disk.clone())?);
+    Ok(Loader::Template { template, disk, size, sha1 })
+}
+
+/// Unpacks a `.tgz` with one file in it, keeping holes.
+fn unpack_template(file: File, mut disk: File) -> Result<File> {
+    let limits = Limits { file_bytes: TEMPLATE_LIMIT, total_bytes: TEMPLATE_LIMIT, members: 16 };
+    let mut found = None;
+    tarball::walk(kiln_pgzip::Reader::new(file), limits, |member, content| {
+        if member.kind != tarball::MemberKind::File {
+            return Ok(());
+        }
+        if let Some(first) = &found {
+            return Err(anyhow!("a template archive holds one disk image; {first} came before"));
+        }
+        found = Some(member.path.clone());
+        copy_sparse(content, &mut disk)
+    })?;
+    found.ok_or_else(|| anyhow!("there is no disk image in the archive"))?;
+    Ok(disk)
+}
+
+/// Copies to the end, leaving holes where the source is zero.
+fn copy_sparse(from: &mut dyn Read, to: &mut File) -> Result<()> {
+    let mut buffer = vec![0; 64 * 1024];
+    let mut at = 0_u64;
+    loop {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match from.read(&mut buffer[filled..])? {
+                0 => break,
+                got => filled += got,
+            }
+        }
+        if filled == 0 {
+            break;
+        }
+        if buffer[..filled].iter().any(|&byte| byte != 0) {
+            to.seek(SeekFrom::Start(at))?;
+            to.write_all(&buffer[..filled]).context("cannot write a temporary file")?;
+        }
+        at += filled as u64;
+    }
+    to.set_len(at).context("cannot write a temporary file")
+}
+
+fn file_sha1(file: &mut File) -> Result<String> {
+    let mut sha1 = Sha1::new();
+    let mut buffer = vec![0; 256 * 1024];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(hex(&sha1.finalize())),
+            got => sha1.update(&buffer[..got]),
+        }
+    }
+}
+

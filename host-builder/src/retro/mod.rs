@@ -1,0 +1,259 @@
+//! `kiln retro`: a platform tarball becomes a bootable volume image and its manifest.
+
+mod accounts;
+mod archive;
+mod disk;
+mod loader;
+mod settings;
+mod sources;
+mod summary;
+mod volume;
+
+use std::fs::File;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use kiln_imgapi::{Kind, Manifest, RetroImage};
+use kiln_zstream::volume::{DEFAULT_BLOCK_SIZE, VolumeOptions};
+use uuid::Uuid;
+
+use crate::cli::Ending;
+use crate::custom_archive;
+use crate::overlay::Layer;
+use crate::platform::{self, Platform};
+use crate::report::{Report, changed, unchanged};
+use crate::staging::{self, OutputFolder};
+pub use settings::{Arguments, Audience, parse_recipe};
+use settings::{MenuChoice, Settings};
+use sources::Sources;
+
+/// Name of the stream's dataset and snapshot. imgadm receives under a name of its own and wants the snapshot `@final`
+/// (source: smartos-live src/img/lib/imgadm.js).
+const SNAPSHOT: &str = "kiln/retro@final";
+
+/// Namespace of the image UUIDs that kiln derives (itself a version 5 UUID of `kiln.image` in the DNS namespace).
+const NAMESPACE: Uuid = Uuid::from_u128(0xadbc_c575_45e1_5bc8_adf8_f5e8_1f3f_c43d);
+
+/// Files of a platform that a retro image does not need, as in the original: the password in plain text, and the build's
+/// source revisions.
+const DROPPED: [&str; 2] = ["root.password", "i86pc/amd64/boot_archive.gitstatus"];
+
+/// What a finished build tells about itself.
+struct Built {
+    manifest: Manifest,
+    written: volume::Written,
+    volume_size: u64,
+    boot_archive_sha1: String,
+    loader: loader::Loader,
+    snapshot_guid: u64,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// Any step failed; nothing is left in the output folder then.
+pub fn run(arguments: Arguments, report: &Report) -> Result<Ending> {
+    let settings = arguments.settle()?;
+    let name = format!("smartos-retro-{}-{}", settings.stamp, settings.version);
+    check_version(&settings.version)?;
+    for suffix in ["zvol.gz", "manifest"] {
+        staging::refuse_existing(&settings.output.join(format!("{name}.{suffix}")), settings.force)?;
+    }
+    let mut folder = OutputFolder::open(&settings.output)?;
+    let mut image = folder.stage(&format!("{name}.zvol.gz"))?;
+    let mut manifest_file = folder.stage(&format!("{name}.manifest"))?;
+
+    let built = build(&settings, &folder, &mut image, report)?;
+    report.step("write-manifest", || {
+        use std::io::Write;
+        let target = manifest_file.target().display().to_string();
+        manifest_file
+            .file_mut()
+            .write_all(built.manifest.to_json().as_bytes())
+            .with_context(|| format!("cannot write {target}"))?;
+        Ok(changed((), format!("image {}", built.manifest.uuid)))
+    })?;
+    let paths = [image.target().to_owned(), manifest_file.target().to_owned()];
+    folder.publish(vec![image, manifest_file], settings.force)?;
+    summary::print(&settings, &built, &paths, report);
+    Ok(Ending::Done)
+}
+
+/// The version becomes a part of file names, so it must be one part.
+fn check_version(version: &str) -> Result<()> {
+    if version.contains('/') {
+        anyhow::bail!("the version '{version}' cannot be part of a file name");
+    }
+    Ok(())
+}
+
+fn build(
+    settings: &Settings,
+    folder: &OutputFolder,
+    image: &mut staging::StagedFile,
+    report: &Report,
+) -> Result<Built> {
+    let modified = settings.stamp.unix_seconds();
+    let loader = report.step("prepare-loader", || {
+        let loader = loader::prepare(&settings.loader, settings.template.as_deref(), folder)?;
+        Ok(unchanged(loader, settings.loader.to_string()))
+    })?;
+    let overlays = read_layers(&settings.overlays)?;
+    let customs = read_layers(&settings.customs)?;
+
+    let platform = read_platform(settings, folder, report)?;
+    let (files, spool) = (platform.files, Arc::new(platform.spool));
+    let archive = archive::edit(settings, platform.boot_archive, platform.boot_archive_size, overlays, report)?;
+
+    let custom = report.step("pack-custom", || {
+        let custom = custom_archive::build(&settings.stamp, customs, settings.ca_bundle.as_deref())?;
+        let detail = format!("custom.tgz: {} members, {} bytes", custom.members.len(), custom.bytes.len());
+        Ok(changed(custom, detail))
+    })?;
+
+    let mut sources = Sources::default();
+    let home = format!("/os/{}/platform", settings.stamp);
+    for (path, file) in &files {
+        if path != platform::BOOT_ARCHIVE_HASH {
+            let range = (file.offset, file.size);
+            sources.add_stretch(&format!("{home}/{path}"), &spool, range, &file.sha1, modified);
+        }
+    }
+    sources.add_stretch(
+        &format!("{home}/{}", platform::BOOT_ARCHIVE),
+        &Arc::new(archive.file),
+        (0, archive.size),
+        archive.sha1.as_bytes(),
+        modified,
+    );
+    // Kernels of 2013 read 41 bytes, so the line end belongs to it.
+    let hash = format!("{}\n", archive.sha1).into_bytes();
+    sources.add_bytes(&format!("{home}/{}", platform::BOOT_ARCHIVE_HASH), hash, modified);
+    sources.add_bytes("/custom.tgz", custom.bytes, modified);
+
+    let planned = report.step("lay-out-disk", || {
+        let planned = disk::plan(settings, &loader, &mut sources, archive.has_vmm, modified)?;
+        let detail = format!(
+            "{} MiB volume, loader {}, {} files",
+            planned.volume_size >> 20,
+            settings.loader,
+            sources.entries().len()
+        );
+        Ok(changed(planned, detail))
+    })?;
+
+    let snapshot_guid = sources.derive_from_disk(&planned.layout, "snapshot guid")?.max(1);
+    let written = report.step("write-image", || {
+        let options = VolumeOptions {
+            to_name: SNAPSHOT.to_owned(),
+            to_guid: snapshot_guid,
+            creation_time: u64::try_from(modified).unwrap_or(0),
+            size: planned.volume_size,
+            block_size: DEFAULT_BLOCK_SIZE,
+        };
+        let compression = volume::Compression { jobs: settings.jobs, level: settings.level };
+        let total = planned.layout.extents().iter().map(|extent| extent.length).sum();
+        let progress = report.progress("write-image", total);
+        let written = volume::write(&planned.layout, &sources, &options, compression, image, &progress)?;
+        let detail = format!("{} bytes, SHA-1 {}", written.size, written.sha1);
+        Ok(changed(written, detail))
+    })?;
+
+    let manifest = manifest(settings, &written, planned.volume_size)?;
+    Ok(Built {
+        manifest,
+        written,
+        volume_size: planned.volume_size,
+        boot_archive_sha1: archive.sha1,
+        loader,
+        snapshot_guid,
+    })
+}
+
+fn read_layers(folders: &[std::path::PathBuf]) -> Result<Vec<Layer>> {
+    folders.iter().map(|folder| Layer::read(folder)).collect()
+}
+
+fn read_platform(settings: &Settings, folder: &OutputFolder, report: &Report) -> Result<Platform> {
+    report.step("read-platform", || {
+        let path = &settings.platform;
+        let size = File::open(path)
+            .and_then(|file| file.metadata())
+            .with_context(|| format!("cannot open the platform {}", path.display()))?
+            .len();
+        // An unpacked platform takes about three times its tarball, and the image is about as large as that.
+        let wanted = size.saturating_mul(4);
+        let free = folder.free_bytes()?;
+        if free < wanted {
+            report.warn(&format!(
+                "{} has {} MiB free; building may need {} MiB",
+                folder.path().display(),
+                free >> 20,
+                wanted >> 20
+            ));
+        }
+        let progress = report.progress("read-platform", size);
+        let platform = platform::read(
+            path,
+            Some(&settings.stamp),
+            folder.scratch()?,
+            folder.scratch()?,
+            |file| !DROPPED.contains(&file),
+            &progress,
+        )?;
+        let detail = format!("{}: {}", path.display(), platform.directory);
+        Ok(unchanged(platform, detail))
+    })
+}
+
+fn manifest(settings: &Settings, written: &volume::Written, volume_size: u64) -> Result<Manifest> {
+    let with_uuid = |uuid: &str| {
+        let mut manifest = RetroImage {
+            uuid,
+            stamp: settings.stamp.as_str(),
+            version: &settings.version,
+            published_at: &settings.published_at,
+            sha1: &written.sha1,
+            size: written.size,
+            image_size_mib: volume_size >> 20,
+        }
+        .manifest();
+        if let Some(audience) = settings.audience {
+            manifest.prepare_for(audience.into());
+        }
+        manifest
+    };
+    let uuid = settings.uuid.unwrap_or_else(|| {
+        let content = with_uuid(&Uuid::nil().to_string()).to_json();
+        Uuid::new_v5(&NAMESPACE, content.as_bytes())
+    });
+    let manifest = with_uuid(&uuid.to_string());
+    let kinds = [Some(Kind::Minimal), settings.audience.map(Kind::from)];
+    for kind in kinds.into_iter().flatten() {
+        let violations = kiln_imgapi::validate(&manifest.to_value(), kind);
+        if !violations.is_empty() {
+            let list: Vec<String> = violations.iter().map(ToString::to_string).collect();
+            anyhow::bail!("the manifest would be refused: {}", list.join("; "));
+        }
+    }
+    Ok(manifest)
+}
+
+impl From<Audience> for Kind {
+    fn from(audience: Audience) -> Kind {
+        match audience {
+            Audience::Public => Kind::Public,
+            Audience::Private => Kind::Private,
+            Audience::Dc => Kind::Dc,
+        }
+    }
+}
+
+impl From<MenuChoice> for kiln_bootdisk::menu::MenuStyle {
+    fn from(choice: MenuChoice) -> Self {
+        match choice {
+            MenuChoice::Serial => Self::FirstSerialPort,
+            MenuChoice::Original => Self::Original,
+        }
+    }
+}
