@@ -229,7 +229,7 @@ impl Geometry {
         require(size <= ncg * fpg && size > (ncg - 1) * fpg, "fs_ncg", self.ncg.into())?;
         let ncyl = (size * nspf).div_ceil(u64::from(self.spc));
         require(u64::from(self.ncyl) == ncyl, "fs_ncyl", self.ncyl.into())?;
-        require(ncg * u64::from(self.ipg) <= i32::MAX as u64, "fs_ncg", self.ncg.into())?;
+        require(i32::try_from(ncg * u64::from(self.ipg)).is_ok(), "fs_ncg", self.ncg.into())?;
 
         let shifts = !self.cgmask;
         require(shifts & shifts.wrapping_add(1) == 0, "fs_cgmask", (self.cgmask as i32).into())?;

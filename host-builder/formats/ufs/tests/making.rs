@@ -110,3 +110,11 @@ fn the_same_options_give_the_same_bytes() {
     assert_eq!(image(1), image(1));
     assert_ne!(image(1), image(2));
 }
+
+#[test]
+fn old_contents_of_the_device_do_not_shine_through() {
+    let fs = make(vec![0xff; 2 << 20], &options(2 << 20)).unwrap();
+    let device = fs.into_device();
+    assert!(device[..8192].iter().all(|&byte| byte == 0), "the boot block is wiped");
+    assert!(kiln_ufs::check::check(&device, 2 << 20).unwrap().is_clean());
+}
