@@ -61,6 +61,9 @@ pub(super) struct Geometry {
     pub(super) sbsize: u32,
 }
 
+/// A file system of this many bytes or more has the other magic number.
+const BYTES_END: u64 = 1 << 40;
+
 /// Collects the contradictions of a superblock.
 struct Judge<'a> {
     findings: &'a mut Findings,
@@ -141,6 +144,8 @@ impl Geometry {
             cgsize: judge.positive("fs_cgsize", sb.cgsize.get()),
             sbsize: judge.positive("fs_sbsize", sb.sbsize.get()),
         };
+        let bytes = u64::from(geometry.size) * u64::from(fsize);
+        judge.vital("fs_size", geometry.size, bytes < BYTES_END);
         if judge.walkable {
             geometry.judge_groups(sb, judge);
         }
@@ -151,7 +156,6 @@ impl Geometry {
             return None;
         }
         geometry.judge_derived(sb, judge);
-        let bytes = u64::from(geometry.size) * u64::from(fsize);
         if bytes > device_len {
             let detail = format_args!("{bytes} bytes on {device_len}");
             findings.add(FindingKind::BeyondDevice, Location::offset(SUPERBLOCK_OFFSET), detail);
@@ -172,7 +176,7 @@ impl Geometry {
         let inopb = self.inopb();
         let most = (self.bsize * 8 / 3).next_multiple_of(inopb);
         judge.vital("fs_ipg", self.ipg, self.ipg.is_multiple_of(inopb) && self.ipg <= most);
-        judge.vital("fs_ncg", self.ncg, ncg * u64::from(self.ipg) <= i32::MAX as u64);
+        judge.vital("fs_ncg", self.ncg, i32::try_from(ncg * u64::from(self.ipg)).is_ok());
         judge.equal(
             "fs_spc",
             sb.spc.get(),

@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::layout::{DIR_CHUNK, ROOT_INODE};
 
 /// Names in a path at most; longer chains of parents are taken for cycles.
-const DEPTH_MAX: usize = 1024;
+const DEPTH_MAX: usize = 512;
 /// Bytes of a path at most.
 const PATH_MAX: usize = 4096;
 
@@ -26,16 +26,20 @@ impl<D: ReadAt> Checker<'_, D> {
         }
         let mut block = vec![0; self.geometry.bsize as usize];
         for index in 0..self.directories.len() {
+            // Computed for the few directories that name something wanted, and only once for each.
+            let mut folder: Option<Option<Vec<u8>>> = None;
             let mut run = 0;
             while missing != 0
+                && folder != Some(None)
                 && let Some((_, bytes, _)) = self.read_run(index, run, &mut block)?
             {
                 for record in bytes.chunks_exact(DIR_CHUNK as usize).flat_map(Records::new).flatten() {
                     if let Some(path @ None) = paths.get_mut(&record.inode)
-                        && record.name != b"."
-                        && record.name != b".."
-                        && let Some(mut found) = self.directory_path(self.directories[index].inode)
+                        && ![&b""[..], b".", b".."].contains(&record.name)
+                        && let inode = self.directories[index].inode
+                        && let Some(folder) = folder.get_or_insert_with(|| self.directory_path(inode))
                     {
+                        let mut found = folder.clone();
                         push_name(&mut found, record.name);
                         *path = Some(found);
                         missing -= 1;

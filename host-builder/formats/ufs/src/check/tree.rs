@@ -137,9 +137,11 @@ impl<D: ReadAt> Checker<'_, D> {
             let (nlink, references) = self.inodes.links(inode);
             let attributes = self.inodes.mode_type(inode) == MODE_ATTRIBUTE_DIRECTORY;
             // An attribute directory refers to itself by `.` and perhaps by `..`.
-            let own = match self.directory(inode) {
-                Some(directory) if attributes => 1 + u16::from(directory.dotdot == Some(inode)),
-                _ => 0,
+            let own = if attributes {
+                let dotdot = self.directory(inode).and_then(|directory| directory.dotdot);
+                1 + u16::from(dotdot == Some(inode))
+            } else {
+                0
             };
             let mut location = Location::inode(inode);
             location.offset = Some(self.geometry.inode_offset(inode));

@@ -66,6 +66,17 @@ impl Image {
         self.check().counts().map(|(kind, _)| kind).collect()
     }
 
+    /// The kinds found at inodes, in order, each once: what remains when a damaged pointer also leaves fragments
+    /// behind that the maps and counts still know.
+    pub fn inode_kinds(&self) -> Vec<FindingKind> {
+        let findings = self.check().findings;
+        let mut kinds: Vec<FindingKind> =
+            findings.iter().filter(|found| found.location.inode.is_some()).map(|found| found.kind).collect();
+        kinds.sort_unstable();
+        kinds.dedup();
+        kinds
+    }
+
     pub fn u16(&self, at: usize) -> u16 {
         u16::from_le_bytes(self.bytes[at..at + 2].try_into().unwrap())
     }
@@ -143,9 +154,9 @@ impl Image {
         table + number % INODES_PER_GROUP * 128
     }
 
-    /// The first inode of the file system that is free.
+    /// The first inode of group 0 that is free.
     pub fn free_inode(&self) -> u32 {
-        (4..).find(|&number| self.u16(self.inode(number)) == 0).unwrap()
+        (4..384).find(|&number| self.u16(self.inode(number)) == 0).unwrap()
     }
 
     /// Byte offset of the directory entry of an absolute path.
@@ -181,4 +192,18 @@ impl Image {
     pub fn contents(&self, path: &str) -> usize {
         Self::frag(self.u32(self.inode_of(path) + field::DIRECT))
     }
+}
+
+/// What a check finds in the populated fixture after one change.
+pub fn damage(change: impl FnOnce(&mut Image)) -> Vec<FindingKind> {
+    let mut image = Image::populated();
+    change(&mut image);
+    image.kinds()
+}
+
+/// What a check finds at inodes in the populated fixture after one change.
+pub fn damage_at_inodes(change: impl FnOnce(&mut Image)) -> Vec<FindingKind> {
+    let mut image = Image::populated();
+    change(&mut image);
+    image.inode_kinds()
 }
