@@ -174,8 +174,13 @@ impl Menu {
         }
         for entry in &self.entries {
             check_text("menu title", &entry.title)?;
-            if entry.title.is_empty() {
-                return Err(unwritable("menu title", "", "it is empty"));
+            // GRUB skips equal signs between a command and its value.
+            if entry.title.is_empty() || entry.title.starts_with('=') {
+                return Err(unwritable(
+                    "menu title",
+                    &entry.title,
+                    "it is empty or starts with an equal sign",
+                ));
             }
             check_path("kernel path", &entry.kernel)?;
             check_text("kernel arguments", &entry.arguments)?;
