@@ -77,8 +77,8 @@ fn run(magic: u32, information: u32) -> Result<(), &'static str> {
     let ramdisk = modules::ramdisk(&modules).ok_or("no ramdisk among the modules")?;
     let digest = Sha1::digest(ramdisk.bytes);
     say!("ramdisk sha1={}", Hex(&digest));
-    let by_order = modules::check_by_order(&modules);
-    let by_type = modules::check_by_type(&modules, &digest);
+    let by_order = modules::check_by_order(&modules, &ramdisk, &digest);
+    let by_type = modules::check_by_type(&modules, &ramdisk, &digest);
     say!("hash by order={by_order}");
     say!("hash by type={by_type}");
     if by_order.is_mismatch() || by_type.is_mismatch() {

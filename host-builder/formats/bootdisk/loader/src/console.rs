@@ -87,8 +87,9 @@ impl Console {
 
     fn byte(&mut self, byte: u8) {
         if self.com1 {
-            // A port that never gets ready, say under flow control without a reader, must not hang the machine.
-            for _ in 0..0x1_0000 {
+            // A full FIFO takes 1.4 ms to empty, and reading a port about one microsecond. A port that never gets ready must
+            // not hang the machine.
+            for _ in 0..0x2000 {
                 if firmware::port_in(COM1_LINE_STATUS) & TRANSMITTER_EMPTY != 0 {
                     firmware::port_out(COM1_DATA, byte);
                     break;

@@ -1,3 +1,5 @@
+//! What can go wrong with a boot area.
+
 use positioned_io::ReadAt;
 use thiserror::Error;
 

@@ -296,6 +296,22 @@ fn the_first_sector_refuses_in_words() {
     machine.wait_for("kiln: disk read error at LBA 1.\r\n", LIMIT).unwrap();
 }
 
+/// Quotes, empty values, and boot arguments on both sides of the properties reach the kernel as they were written.
+#[test]
+fn the_command_line_is_passed_verbatim() {
+    if !qemu_boot::available() {
+        return;
+    }
+    let folder = scratch::folder("command-line");
+    let disk = good_disk();
+    let mut menu = retro_menu(0);
+    menu.entries[0].arguments = r#"-v  -k -B a='x y,"z',empty=,last="1,2" -s word"#.to_owned();
+    let mut machine = QemuBoot::start(&write(folder.path(), &disk, &disk.table(&menu))).unwrap();
+    let told = assert_booted(&mut machine);
+    assert_eq!(properties(&told), [r#"a=x y,"z"#, "empty=true", "last=1,2"]);
+    assert!(told.contains(&"boot-args=-v  -k -s word".to_owned()), "{told:?}");
+}
+
 /// Kernels from November 2013 on take more than two modules when their strings say what they are.
 #[test]
 fn module_strings_are_passed_as_they_stand_in_the_menu() {
@@ -333,7 +349,7 @@ fn screen_and_keyboard_show_and_choose_the_same() {
     let mut machine = QemuBoot::start(&options).unwrap();
     let screen = machine.wait_for_screen("in 3600 s", LIMIT).unwrap();
     let shown = machine.wait_for("in 3600 s", LIMIT).unwrap();
-    let menu = shown[shown.find("kiln boot menu").unwrap()..].replace("\r", "");
+    let menu = shown[shown.find("kiln boot menu").unwrap()..].replace('\r', "");
     assert!(screen.contains(&menu), "the screen:\n{screen}\nthe serial port:\n{menu}");
     for key in ["up", "down", "down", "ret"] {
         machine.press(key).unwrap();
