@@ -66,7 +66,10 @@ impl<R: Read> Read for Whole<R> {
         let most = buffer.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
         let count = self.inner.read(&mut buffer[..most])?;
         if count == 0 && most > 0 {
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file became shorter while it was read"));
+            return Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "the file became shorter while it was read",
+            ));
         }
         self.left -= count as u64;
         Ok(count)
@@ -167,7 +170,8 @@ impl Layer {
             .with_context(|| format!("overlay {origin} cannot be read"))
             .hint("name a folder that exists")?;
         if !whole.is_dir() {
-            return Err(anyhow!("overlay {origin} is not a folder")).hint("name the folder that holds the tree");
+            return Err(anyhow!("overlay {origin} is not a folder"))
+                .hint("name the folder that holds the tree");
         }
         let mut manifest = whole.clone().into_os_string();
         manifest.push(".mtree");
@@ -206,23 +210,19 @@ impl Layer {
 
     /// Holds the manifest against the folder and makes what may be missing there.
     fn complete(&mut self, manifest: &Path) -> Result<()> {
-        let said: Vec<(Vec<u8>, Option<Type>, Option<Vec<u8>>)> = self
-            .ownership
-            .iter()
-            .filter(|(path, _)| !path.is_empty())
-            .map(|(path, given)| (path.to_owned(), given.type_, given.link.clone()))
-            .collect();
-        for (path, type_, link) in said {
+        // A copy, because making entries looks into the layer's own.
+        let ownership = self.ownership.clone();
+        for (path, given) in ownership.iter().filter(|(path, _)| !path.is_empty()) {
             let shown = path.escape_ascii();
-            match (self.entries.get(&path), type_, link) {
+            match (self.entries.get(path), given.type_, &given.link) {
                 (Some(entry), Some(type_), _) if entry.kind.type_() != type_ => {
-                    let noun = entry.kind.noun();
-                    return Err(anyhow!("{}: {shown} has another type than the {noun} of that name", manifest.display()))
+                    let (file, noun) = (manifest.display(), entry.kind.noun());
+                    return Err(anyhow!("{file}: {shown} has another type than the {noun} of that name"))
                         .hint("correct the type in the manifest");
                 }
                 (Some(_), ..) => {}
-                (None, Some(Type::Directory), _) => self.add(&path, Kind::Directory { implied: false }),
-                (None, Some(Type::Symlink), Some(target)) => self.add(&path, Kind::Symlink(target)),
+                (None, Some(Type::Directory), _) => self.add(path, Kind::Directory { implied: false }),
+                (None, Some(Type::Symlink), Some(target)) => self.add(path, Kind::Symlink(target.clone())),
                 (None, ..) => {
                     return Err(anyhow!("{}: {shown} is not in the folder", manifest.display()))
                         .hint("add the file, or remove the line from the manifest");
@@ -306,3 +306,6 @@ impl Tree {
         self.entries.iter().map(|(path, entry)| (path.as_slice(), entry))
     }
 }
+
+#[cfg(test)]
+mod tests;

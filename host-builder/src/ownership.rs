@@ -37,9 +37,29 @@ const GROUPS: &[(&str, u32)] = &[
 
 /// Keywords that other tools write and that say nothing about mode and owner.
 const IGNORED: &[&str] = &[
-    "cksum", "device", "flags", "ignore", "inode", "md5", "md5digest", "nlink", "nochange", "optional",
-    "ripemd160digest", "rmd160", "rmd160digest", "sha1", "sha1digest", "sha256", "sha256digest", "sha384",
-    "sha384digest", "sha512", "sha512digest", "size", "time",
+    "cksum",
+    "device",
+    "flags",
+    "ignore",
+    "inode",
+    "md5",
+    "md5digest",
+    "nlink",
+    "nochange",
+    "optional",
+    "ripemd160digest",
+    "rmd160",
+    "rmd160digest",
+    "sha1",
+    "sha1digest",
+    "sha256",
+    "sha256digest",
+    "sha384",
+    "sha384digest",
+    "sha512",
+    "sha512digest",
+    "size",
+    "time",
 ];
 
 /// Mode and owner of a file in the guest.
@@ -151,7 +171,11 @@ impl Ownership {
     pub fn parse(text: &[u8], file: &Path) -> Result<Ownership, MtreeError> {
         let mut reader = Reader::default();
         for (line, content) in logical_lines(text) {
-            reader.line(&content).map_err(|problem| MtreeError::Line { file: file.to_owned(), line, problem })?;
+            reader.line(&content).map_err(|problem| MtreeError::Line {
+                file: file.to_owned(),
+                line,
+                problem,
+            })?;
         }
         Ok(Ownership { entries: reader.entries })
     }
@@ -241,7 +265,11 @@ impl Reader {
         clear(b"gid", |given| given.gid = None);
         clear(b"gname", |given| given.gid = None);
         clear(b"link", |given| given.link = None);
-        if known || is_ignored(word) { Ok(()) } else { Err(format!("unknown keyword '{}'", word.escape_ascii())) }
+        if known || is_ignored(word) {
+            Ok(())
+        } else {
+            Err(format!("unknown keyword '{}'", word.escape_ascii()))
+        }
     }
 
     fn entry(&mut self, name: &[u8], said: Given) -> Result<(), String> {
@@ -409,7 +437,8 @@ mod tests {
 
     #[test]
     fn the_last_word_on_each_attribute_counts() {
-        let ownership = parse("./a mode=0600 uid=1\n./b\n./a mode=0640\n/set mode=0700\n./b size=1\n").unwrap();
+        let ownership =
+            parse("./a mode=0600 uid=1\n./b\n./a mode=0640\n/set mode=0700\n./b size=1\n").unwrap();
         assert_eq!(attributes(&ownership, "a"), (0o640, 1, 0));
         assert_eq!(attributes(&ownership, "b"), (0o700, 0, 0));
     }
@@ -420,7 +449,10 @@ mod tests {
             ("./a mode=999", "over.mtree:1: mode '999' is not octal up to 7777"),
             ("\n\n./a mode=u+x", "over.mtree:3: mode 'u+x' is not octal up to 7777"),
             ("./a \\\n mode=1\n./b uid=-1", "over.mtree:3: uid '-1' is not a number below 2147483647"),
-            ("./a type=block", "over.mtree:1: type 'block' cannot be laid over an image: use dir, file or link"),
+            (
+                "./a type=block",
+                "over.mtree:1: type 'block' cannot be laid over an image: use dir, file or link",
+            ),
             ("./a colour=red", "over.mtree:1: unknown keyword 'colour'"),
             ("/unset colour", "over.mtree:1: unknown keyword 'colour'"),
             ("..", "over.mtree:1: '..' climbs out of the overlay"),

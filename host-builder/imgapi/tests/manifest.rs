@@ -117,6 +117,14 @@ fn numbers_and_flags_in_words_are_read_and_strangers_kept() {
 }
 
 #[test]
+fn numbers_in_tags_come_out_as_they_went_in() {
+    let mut manifest = retro().to_value();
+    manifest["tags"] = json!({"n": 1.809_057_849_191_195_3e-127, "large": u64::MAX});
+    let text = Manifest::from_slice(manifest.to_string().as_bytes()).unwrap().to_json();
+    assert!(text.contains("1.8090578491911953e-127") && text.contains("18446744073709551615"), "{text}");
+}
+
+#[test]
 fn what_cannot_be_read_is_refused_by_kind() {
     assert!(matches!(
         read_value(&vec![b' '; 1024 * 1024 + 1]),

@@ -135,6 +135,7 @@ fn tarball(tree: &Tree, mtime: u64) -> Result<(Vec<u8>, Vec<String>)> {
 }
 
 /// What stands behind a header.
+#[derive(Clone, Copy)]
 enum Body<'a> {
     Directory,
     Symlink(&'a [u8]),
@@ -229,3 +230,6 @@ fn gzip(data: &[u8]) -> Vec<u8> {
     out.truncate(length);
     out
 }
+
+#[cfg(test)]
+mod tests;

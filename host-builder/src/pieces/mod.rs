@@ -47,7 +47,12 @@ impl Piece {
 
 /// What goes over the boot archive of the platform `stamp`.
 pub fn boot_archive(stamp: &Stamp) -> Layer {
-    layer(Home::BootArchive, stamp, "kiln's own overlay", include_bytes!("../../../overlays/boot_archive.mtree"))
+    layer(
+        Home::BootArchive,
+        stamp,
+        "kiln's own overlay",
+        include_bytes!("../../../overlays/boot_archive.mtree"),
+    )
 }
 
 /// The tree that becomes /opt/custom on the platform `stamp`, but for the CA bundle.
@@ -56,7 +61,8 @@ pub fn custom(stamp: &Stamp) -> Layer {
 }
 
 fn layer(home: Home, stamp: &Stamp, origin: &str, manifest: &[u8]) -> Layer {
-    let ownership = Ownership::parse(manifest, Path::new(origin)).expect("a test reads the built-in manifests");
+    let ownership =
+        Ownership::parse(manifest, Path::new(origin)).expect("a test reads the built-in manifests");
     let mut layer = Layer::new(origin, ownership);
     for piece in table::PIECES.iter().filter(|piece| piece.home == home && piece.suits(stamp)) {
         let contents = if piece.contents.contains(STAMP_MARK) {

@@ -110,9 +110,27 @@ fn the_zone_template_is_json_with_the_fields_of_the_original() {
     let zone: serde_json::Value = serde_json::from_str(template).unwrap();
     let names: Vec<&str> = zone.as_object().unwrap().keys().map(String::as_str).collect();
     let mut expected = vec![
-        "alias", "autoboot", "brand", "cpu_cap", "cpu_shares", "delegate_dataset", "dns_domain", "fs_allowed",
-        "image_uuid", "limit_priv", "max_locked_memory", "max_lwps", "max_physical_memory", "max_swap", "nics",
-        "quota", "resolvers", "tmpfs", "uuid", "zfs_io_priority", "zfs_root_compression",
+        "alias",
+        "autoboot",
+        "brand",
+        "cpu_cap",
+        "cpu_shares",
+        "delegate_dataset",
+        "dns_domain",
+        "fs_allowed",
+        "image_uuid",
+        "limit_priv",
+        "max_locked_memory",
+        "max_lwps",
+        "max_physical_memory",
+        "max_swap",
+        "nics",
+        "quota",
+        "resolvers",
+        "tmpfs",
+        "uuid",
+        "zfs_io_priority",
+        "zfs_root_compression",
     ];
     expected.sort_unstable();
     let mut names = names;
@@ -135,7 +153,11 @@ fn every_file_of_the_overlays_is_in_the_table() {
                 continue;
             }
             let text = fs::read_to_string(&path).unwrap();
-            assert!(table::PIECES.iter().any(|piece| piece.contents == text), "{} is in no row", path.display());
+            assert!(
+                table::PIECES.iter().any(|piece| piece.contents == text),
+                "{} is in no row",
+                path.display()
+            );
             found += 1;
         }
     }

@@ -1,0 +1,3 @@
+# bash reads this instead of .profile when it is there.
+[ -f ~/.profile ] && . ~/.profile
+[ -f ~/.bashrc ] && . ~/.bashrc
