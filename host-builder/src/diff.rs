@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use anyhow::{Result, anyhow};
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use self::compare::{Comparison, Difference, Side, What};
 use crate::cli::Ending;
@@ -101,18 +101,27 @@ fn compare_found(comparison: &mut Comparison<'_>, a: &Found, b: &Found, argument
     }
 }
 
-fn write_line(difference: &Difference, as_json: bool) -> std::io::Result<()> {
+fn write_line(difference: &Difference, machine: bool) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     let Difference { place, what } = difference;
     let place = if place.is_empty() { "/" } else { place };
     match what {
-        _ if as_json => {
-            let (what, a, b) = what.parts();
-            writeln!(out, "{}", json!({ "event": "difference", "path": place, "what": what, "a": a, "b": b }))
+        _ if machine => {
+            writeln!(out, "{}", as_json(place, what))
         }
         What::OnlyInA(kind) => writeln!(out, "- {place}  ({}, only in A)", kind.name()),
         What::OnlyInB(kind) => writeln!(out, "+ {place}  ({}, only in B)", kind.name()),
         What::Property { name, a, b } => writeln!(out, "! {place}  {name}: {a} -> {b}"),
         What::Content(detail) => writeln!(out, "! {place}  {detail}"),
     }
+}
+
+fn as_json(place: &str, what: &What) -> Value {
+    let (word, a, b, detail) = match what {
+        What::OnlyInA(kind) => ("only-in-a", Some(kind.name()), None, None),
+        What::OnlyInB(kind) => ("only-in-b", None, Some(kind.name()), None),
+        What::Property { name, a, b } => (*name, Some(a.as_str()), Some(b.as_str()), None),
+        What::Content(detail) => ("content", None, None, Some(detail)),
+    };
+    json!({ "event": "difference", "path": place, "what": word, "a": a, "b": b, "detail": detail })
 }

@@ -16,12 +16,14 @@ use self::tree::Tree;
 
 pub mod disk;
 pub mod fat;
+pub mod manifest;
 pub mod open;
 pub mod output;
 pub mod path;
 pub mod scratch;
 pub mod shape;
 pub mod source;
+pub mod survey;
 pub mod tar;
 pub mod time;
 pub mod tree;

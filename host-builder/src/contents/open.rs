@@ -59,6 +59,8 @@ pub struct Contents {
     pub stream: Option<Stream>,
     /// Digests of the bytes inside the gzip, when asked for.
     pub inflated: Option<Digests>,
+    /// Where in the file something follows the gzip that is no part of it, in bytes.
+    pub trailing: Option<u64>,
 }
 
 /// An image file and what is in it.
@@ -134,6 +136,7 @@ fn unwrap_hashing(
         compressed: false,
         stream: None,
         inflated: None,
+        trailing: None,
     };
     // Only the first reading passes over the file itself.
     let mut hashes = hashes.cloned();
@@ -149,6 +152,7 @@ fn unwrap_hashing(
                 let expanded = expand(&mut gzip, &head, scratch, how)?;
                 contents.compressed = true;
                 contents.inflated = inner.as_ref().map(Hashes::finish);
+                contents.trailing = gzip.inner.ignored_from();
                 // What follows the gzip is no part of the image, but it is part of the file.
                 raw = gzip.inner.into_inner();
                 expanded

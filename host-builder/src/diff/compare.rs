@@ -48,18 +48,6 @@ pub enum What {
     Content(String),
 }
 
-impl What {
-    /// A stable word and the two values, for machines.
-    pub fn parts(&self) -> (&str, Option<&str>, Option<&str>) {
-        match self {
-            What::OnlyInA(kind) => ("only-in-a", Some(kind.name()), None),
-            What::OnlyInB(kind) => ("only-in-b", None, Some(kind.name())),
-            What::Property { name, a, b } => (name, Some(a), Some(b)),
-            What::Content(detail) => ("content", Some(detail), Some(detail)),
-        }
-    }
-}
-
 /// A node in its tree.
 #[derive(Clone)]
 pub struct Side {

@@ -21,8 +21,8 @@ pub enum Loader {
     GrubLegacy {
         /// What it says its version is, such as `0.97`; may be empty.
         version: String,
-        /// Whether stage 2 is found by its name in a file system (stage 1.5) rather than by a list of sectors, so that
-        /// it may be moved.
+        /// Whether stage 2 is found by its name in a file system (stage 1.5) rather than by a list of
+        /// sectors, so that it may be moved.
         by_name: bool,
     },
     /// GRUB 2.

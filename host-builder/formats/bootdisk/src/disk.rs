@@ -1,7 +1,7 @@
 //! Plans a whole disk: partition table, boot area, and a FAT32 volume in partition 1.
 //!
-//! This goes in two steps, because a loader may hold lists of the sectors its files lie in: [`DiskPlan::new`] places the files,
-//! [`DiskPlan::finish`] takes the loader's bytes.
+//! This goes in two steps, because a loader may hold lists of the sectors its files lie in: [`DiskPlan::new`]
+//! places the files, [`DiskPlan::finish`] takes the loader's bytes.
 
 use crate::error::PlanError;
 use crate::extent::{Content, DiskLayout, Extent};
@@ -9,7 +9,7 @@ use crate::fat32::{Entry, Geometry, NO_LABEL, Placement, Tree, VolumeFrame, Volu
 use crate::mbr::{CODE_BYTES, KEY_VERSION, Mbr, PARTITION_LBA, Partition, SECTOR, TYPE_FAT32_LBA};
 
 const MIB: u64 = 1 << 20;
-/// The largest disk a partition table describes, in MiB, less one so that 32-bit sector counts suffice.
+/// The largest disk whose sectors 32 bits can number, in MiB.
 const LARGEST_MIB: u64 = (u32::MAX as u64 * SECTOR) / MIB;
 
 /// What a new disk is to be like.
@@ -129,7 +129,8 @@ impl DiskPlan {
     }
 }
 
-/// Size in bytes, a whole number of MiB, of the smallest disk that holds `entries` with `reserve` bytes to spare.
+/// Size in bytes, a whole number of MiB, of the smallest disk that holds `entries` with `reserve` bytes to
+/// spare.
 pub fn smallest_disk_size(entries: &[Entry], reserve: u64) -> Result<u64, PlanError> {
     let tree = Tree::new(entries, 0, true)?;
     smallest_for(&tree, reserve).ok_or(PlanError::DoesNotFit { size: LARGEST_MIB * MIB, smallest: None })
@@ -145,8 +146,8 @@ fn fits(tree: &Tree, reserve: u64, mib: u64) -> bool {
     })
 }
 
-/// Within one cluster size, more room is never worse, so the smallest is found by halving. From one cluster size to the
-/// next that does not hold, so they are tried in turn.
+/// Within one cluster size, more room is never worse, so the smallest is found by halving. From one cluster
+/// size to the next that does not hold, so they are tried in turn.
 fn smallest_for(tree: &Tree, reserve: u64) -> Option<u64> {
     // Partitions of up to 8, 16 and 32 GiB, and the rest.
     let ends = [8 << 10, 16 << 10, 32 << 10].map(|gib_in_mib: u64| gib_in_mib + 1);
@@ -165,7 +166,8 @@ fn smallest_for(tree: &Tree, reserve: u64) -> Option<u64> {
     None
 }
 
-/// Sectors of a partition from [`PARTITION_LBA`] to the end of a disk of `size` bytes; 0 when the disk ends before.
+/// Sectors of a partition from [`PARTITION_LBA`] to the end of a disk of `size` bytes; 0 when the disk ends
+/// before.
 fn partition_sectors(size: u64) -> Result<u32, PlanError> {
     match u32::try_from(size / SECTOR) {
         Ok(sectors) if size.is_multiple_of(SECTOR) => Ok(sectors.saturating_sub(PARTITION_LBA)),

@@ -90,8 +90,8 @@ impl DiskLayout {
         &self.extents
     }
 
-    /// The disk as a device to read from. `open` gives the byte source of a file; a file it does not know reads as an
-    /// error.
+    /// The disk as a device to read from. `open` gives the byte source of a file; a file it does not know
+    /// reads as an error.
     pub fn view<'a, F>(&'a self, open: F) -> DiskView<'a, F>
     where
         F: Fn(FileId) -> Option<&'a dyn ReadAt>,

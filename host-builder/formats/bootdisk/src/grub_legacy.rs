@@ -1,5 +1,6 @@
-//! GRUB legacy 0.97, installed by writing its stage files' bytes: stage 1 in sector 0, the FAT stage 1.5 behind it, and stage 2 as a
-//! file that stage 1.5 finds by name. What results is what the GRUB shell's `setup` makes.
+//! GRUB legacy 0.97, installed by writing its stage files' bytes: stage 1 in sector 0, the FAT stage 1.5
+//! behind it, and stage 2 as a file that stage 1.5 finds by name. What results is what the GRUB shell's
+//! `setup` makes.
 //!
 //! The places of the fields are those of GRUB 0.97's stage1/stage1.h and stage2/asm.S.
 
@@ -26,8 +27,8 @@ pub(crate) mod stage1 {
     pub const FIRST_LBA: usize = 0x44;
     /// u16: its segment.
     pub const SEGMENT: usize = 0x48;
-    /// A jump over the instruction that corrects the drive number of bad firmware; without the jump it is run, as is
-    /// right for hard disks.
+    /// A jump over the instruction that corrects the drive number of bad firmware; without the jump it is
+    /// run, as is right for hard disks.
     pub const DRIVE_CHECK: (usize, [u8; 2]) = (0x4B, [0xEB, 0x07]);
     /// Load address and segment of a stage 1.5.
     pub const STAGE1_5_ADDRESS: u16 = 0x2000;
@@ -73,7 +74,8 @@ pub struct Stages {
 }
 
 impl Stages {
-    /// Checks the contents of `stage1`, `fat_stage1_5` and `stage2`: sizes, versions, and that the fields to be filled in are there.
+    /// Checks the contents of `stage1`, `fat_stage1_5` and `stage2`: sizes, versions, and that the fields to
+    /// be filled in are there.
     pub fn new(stage1: Vec<u8>, stage1_5: Vec<u8>, stage2: Vec<u8>) -> Result<Stages, StageError> {
         let require =
             |file, holds: bool, reason| if holds { Ok(()) } else { Err(StageError { file, reason }) };
@@ -116,7 +118,8 @@ impl Stages {
         version_at(&self.stage2)
     }
 
-    /// The files that belong into the volume: stage 2, and beside it, as GRUB's own installer leaves them, the two others.
+    /// The files that belong into the volume: stage 2, and beside it, as GRUB's own installer leaves them,
+    /// the two others.
     pub fn entries(&self, modified: i64) -> Vec<Entry> {
         vec![
             Entry::bytes("/boot/grub/stage1", self.stage1.as_slice(), modified),

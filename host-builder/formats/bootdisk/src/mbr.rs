@@ -15,9 +15,9 @@ pub const TYPE_FAT32_LBA: u8 = 0x0C;
 pub const TYPE_GPT_PROTECTIVE: u8 = 0xEE;
 /// Bytes of boot code before the disk signature.
 pub const CODE_BYTES: usize = 440;
-/// Offset of the two bytes by which SmartOS platforms since 2019 tell versions of a boot disk, and their value for
-/// "boot files in the FAT of partition 1" (smartos-live, src/lib/sdc/usb-key.sh). GRUB legacy keeps its compatibility
-/// version in the same place, with the same value.
+/// Offset of the two bytes by which SmartOS platforms since 2019 tell versions of a boot disk, and their
+/// value for "boot files in the FAT of partition 1" (smartos-live, src/lib/sdc/usb-key.sh). GRUB legacy keeps
+/// its compatibility version in the same place, with the same value.
 pub const KEY_VERSION: (usize, [u8; 2]) = (0x3E, [3, 2]);
 
 /// Sector 0 as it stands on disk.
@@ -101,8 +101,9 @@ pub enum MbrError {
 }
 
 impl Mbr {
-    /// Reads sector 0 and checks it: 55 AA, a known status byte in each used entry, a start and a length that are not 0
-    /// and stay within 32 bits, and no overlaps. Cylinder, head and sector numbers are not looked at.
+    /// Reads sector 0 and checks it: 55 AA, a known status byte in each used entry, a start and a length that
+    /// are not 0 and stay within 32 bits, and no overlaps. Cylinder, head and sector numbers are not looked
+    /// at.
     pub fn read(device: &dyn ReadAt) -> Result<Mbr, MbrError> {
         let mut sector = MbrSector::new_zeroed();
         device.read_exact_at(0, sector.as_mut_bytes()).map_err(MbrError::Io)?;
@@ -171,8 +172,9 @@ impl Partition {
     }
 }
 
-/// A sector's cylinder, head and sector number for the geometry firmware assumes of LBA disks (255 heads, 63 sectors a
-/// track), packed as in a partition entry. Sectors past cylinder 1023 get the largest address, FE FF FF.
+/// A sector's cylinder, head and sector number for the geometry firmware assumes of LBA disks (255 heads, 63
+/// sectors a track), packed as in a partition entry. Sectors past cylinder 1023 get the largest address, FE
+/// FF FF.
 fn chs(lba: u32) -> [u8; 3] {
     let (track, sector) = (lba / 63, lba % 63 + 1);
     let (cylinder, head) = (track / 255, track % 255);

@@ -1,13 +1,14 @@
 //! The boot menu: its model, the retro image's three entries, and the `menu.lst` of GRUB legacy.
 //!
-//! Paths are written with exactly the case they are stored with: GRUB legacy compares long file names case-sensitively.
+//! Paths are written with exactly the case they are stored with: GRUB legacy compares long file names
+//! case-sensitively.
 
 use std::fmt::Write as _;
 
 use thiserror::Error;
 
-/// Longest line GRUB legacy 0.97 reads from its menu, in bytes (its heap for one line is 1500; `NEW_HEAPSIZE` in
-/// stage2/shared.h).
+/// Longest line GRUB legacy 0.97 reads from its menu, in bytes (its heap for one line is 1500; `NEW_HEAPSIZE`
+/// in stage2/shared.h).
 const MAX_LINE: usize = 1499;
 /// [`Menu::parse`] looks at no more than this much of a file.
 const MAX_PARSED_BYTES: usize = 256 << 10;
@@ -30,23 +31,26 @@ pub struct Menu {
 pub struct MenuEntry {
     /// What the menu shows.
     pub title: String,
-    /// Absolute path of the kernel in the boot file system; empty in a parsed menu when the entry starts no kernel.
+    /// Absolute path of the kernel in the boot file system; empty in a parsed menu when the entry starts no
+    /// kernel.
     pub kernel: String,
-    /// Everything after the kernel's path on its line, verbatim: the kernel gets `kernel`, one blank, `arguments`.
+    /// Everything after the kernel's path on its line, verbatim: the kernel gets `kernel`, one blank,
+    /// `arguments`.
     pub arguments: String,
-    /// Absolute path of each module, in load order. In a parsed menu a module's own arguments follow its path after a
-    /// blank, as they stand in the file.
+    /// Absolute path of each module, in load order. In a parsed menu a module's own arguments follow its path
+    /// after a blank, as they stand in the file.
     pub modules: Vec<String>,
 }
 
 /// The global lines a rendered `menu.lst` starts with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum MenuStyle {
-    /// The menu shows on the first serial port or the screen, whichever answers first. Works with stock GRUB 0.97.
+    /// The menu shows on the first serial port or the screen, whichever answers first. Works with stock GRUB
+    /// 0.97.
     #[default]
     FirstSerialPort,
-    /// The lines of the original image, written for the illumos fork of GRUB. Stock GRUB 0.97 skips those it does not
-    /// know, takes COM2 from the list of units and shows its menu on the screen alone.
+    /// The lines of the original image, written for the illumos fork of GRUB. Stock GRUB 0.97 skips those it
+    /// does not know, takes COM2 from the list of units and shows its menu on the screen alone.
     Original,
 }
 
@@ -79,11 +83,12 @@ fn unwritable(field: &'static str, value: &str, reason: &'static str) -> MenuErr
 }
 
 impl Menu {
-    /// The three entries of a retro image for the platform `stamp` (`YYYYMMDDThhmmssZ`), stored under `/os/<stamp>`.
+    /// The three entries of a retro image for the platform `stamp` (`YYYYMMDDThhmmssZ`), stored under
+    /// `/os/<stamp>`.
     ///
     /// `rescue_password_hash` is the crypt(3C) hash root logs in with after the rescue entry.
-    /// `extra_properties` are `name=value` boot properties appended to every entry. The module with the archive's hash
-    /// is listed when `with_hash` is set; platforms before November 2012 may lack the file.
+    /// `extra_properties` are `name=value` boot properties appended to every entry. The module with the
+    /// archive's hash is listed when `with_hash` is set; platforms before November 2012 may lack the file.
     pub fn retro(
         stamp: &str,
         rescue_password_hash: &str,
@@ -201,10 +206,12 @@ impl Menu {
         Ok(())
     }
 
-    /// Reads a `menu.lst`, ours or foreign, as far as it describes multiboot entries; everything else is skipped.
+    /// Reads a `menu.lst`, ours or foreign, as far as it describes multiboot entries; everything else is
+    /// skipped.
     ///
-    /// The first 256 KiB and at most 64 entries with 64 modules each are looked at. Both `name value` and `name=value` are understood, and the
-    /// `kernel$` and `module$` of the illumos fork. A default that is not a number counts as 0.
+    /// The first 256 KiB and at most 64 entries with 64 modules each are looked at. Both `name value` and
+    /// `name=value` are understood, and the `kernel$` and `module$` of the illumos fork. A default that is
+    /// not a number counts as 0.
     pub fn parse(bytes: &[u8]) -> Menu {
         let text = String::from_utf8_lossy(bytes.get(..MAX_PARSED_BYTES).unwrap_or(bytes));
         let mut menu = Menu { timeout_seconds: 0, default: 0, entries: Vec::new() };

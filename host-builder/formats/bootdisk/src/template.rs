@@ -1,8 +1,8 @@
-//! The user's own template disk, such as the original 1 GB one: its loader, partition table, FAT geometry and files are kept, our
-//! files are added.
+//! The user's own template disk, such as the original 1 GB one: its loader, partition table, FAT geometry and
+//! files are kept, our files are added.
 //!
-//! The volume is laid out anew, because that is what makes the same inputs give the same bytes. So the template's
-//! loader must find its files by name.
+//! The volume is laid out anew, because that is what makes the same inputs give the same bytes. So the
+//! template's loader must find its files by name.
 
 use std::collections::BTreeMap;
 
@@ -80,8 +80,8 @@ pub struct Template<R> {
 }
 
 impl<R: ReadAt> Template<R> {
-    /// Opens a template and checks that it has what it takes: one partition with FAT32, and a GRUB legacy that finds
-    /// its stage 2 by name.
+    /// Opens a template and checks that it has what it takes: one partition with FAT32, and a GRUB legacy
+    /// that finds its stage 2 by name.
     pub fn open(device: R) -> Result<Template<R>, TemplateError> {
         let unsuitable = |reason| TemplateError::Unsuitable { reason };
         let mbr = Mbr::read(&device).map_err(TemplateError::NoPartitionTable)?;
@@ -116,9 +116,10 @@ impl<R: ReadAt> Template<R> {
         Ok(BootArea { mbr_code, gap })
     }
 
-    /// Places the template's files and `entries` on a disk of `size` bytes with the template's geometry. Files of the
-    /// same name are replaced by ours; directories take our spelling. `template` is the number under which the
-    /// caller will provide the template's own bytes. `modified` dates new directories; `reserve` bytes stay free.
+    /// Places the template's files and `entries` on a disk of `size` bytes with the template's geometry.
+    /// Files of the same name are replaced by ours; directories take our spelling. `template` is the number
+    /// under which the caller will provide the template's own bytes. `modified` dates new directories;
+    /// `reserve` bytes stay free.
     pub fn plan(
         &self,
         entries: &[Entry],

@@ -145,7 +145,7 @@ fn every_kind_of_inode_is_stored_as_the_format_says() {
     assert_eq!(device(b"/devices/old").device, Some((13, 2)));
     assert_eq!(device(b"/devices/new").device, Some((300, 70_000)));
     assert_eq!(word(&raw_inode(&fs, &device(b"/devices/old")), 44), 13 << 8 | 2);
-    assert_eq!(word(&raw_inode(&fs, &device(b"/devices/new")), 44), 300 << 18 | 70_000);
+    assert_eq!(word(&raw_inode(&fs, &device(b"/devices/new")), 44), (300 << 18) + 70_000);
     assert_eq!(device(b"/devices").nlink, 3);
     assert_eq!(fs.metadata(b"/").unwrap().nlink, 4);
 

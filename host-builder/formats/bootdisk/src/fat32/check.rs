@@ -1,7 +1,7 @@
 //! Checks a whole volume for consistency.
 //!
-//! The work is bounded by the size of the volume: each cluster is followed once, because a chain that enters clusters somebody owns
-//! already is reported and left.
+//! The work is bounded by the size of the volume: each cluster is followed once, because a chain that enters
+//! clusters somebody owns already is reported and left.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -21,8 +21,8 @@ use crate::mbr::SECTOR;
 
 /// Behind this many findings the check stops telling.
 const MAX_FINDINGS: usize = 1000;
-/// Bytes of the paths of directories still to be checked. Real volumes stay far below; damaged ones can name directories
-/// within directories without end.
+/// Bytes of the paths of directories still to be checked. Real volumes stay far below; damaged ones can name
+/// directories within directories without end.
 const MAX_WAITING: usize = 64 << 20;
 /// Longest path that is followed, in bytes.
 const MAX_PATH: usize = 4096;
@@ -125,9 +125,9 @@ struct Checker<'a, R> {
 }
 
 impl<R: ReadAt> Volume<R> {
-    /// Looks for everything that is wrong. `partition` is the first sector and the number of sectors of the partition that the
-    /// volume lies in, when there is one. An error means that the volume could not be read, not that something is
-    /// wrong with it.
+    /// Looks for everything that is wrong. `partition` is the first sector and the number of sectors of the
+    /// partition that the volume lies in, when there is one. An error means that the volume could not be
+    /// read, not that something is wrong with it.
     pub fn check(&self, partition: Option<(u32, u32)>) -> Result<Vec<Finding>, ReadError> {
         let words = (self.geometry().clusters as usize + FIRST_CLUSTER as usize).div_ceil(64);
         let mut checker =

@@ -9,8 +9,8 @@ use crate::mbr::SECTOR;
 const ENTRIES_PER_SECTOR: u32 = 128;
 /// Sectors of 8 GiB; the step at which new volumes change to the next cluster size.
 const SECTORS_8_GIB: u32 = 16 << 20;
-/// Clusters kept between a new volume and the limit to FAT16, because some systems draw the line a little higher
-/// (FAT32 specification, "FAT type determination").
+/// Clusters kept between a new volume and the limit to FAT16, because some systems draw the line a little
+/// higher (FAT32 specification, "FAT type determination").
 const MARGIN: u32 = 16;
 
 /// The areas of a FAT32 volume, checked. Sector numbers count from the volume's start.
@@ -63,8 +63,8 @@ impl Geometry {
         bytes.div_ceil(self.cluster_bytes())
     }
 
-    /// Checks a boot record by the rules of illumos pcfs. OEM name, label, FSInfo, hidden sectors and jump may be
-    /// anything.
+    /// Checks a boot record by the rules of illumos pcfs. OEM name, label, FSInfo, hidden sectors and jump
+    /// may be anything.
     pub(crate) fn check(record: &BootRecord) -> Result<Geometry, &'static str> {
         let require = |holds: bool, reason: &'static str| if holds { Ok(()) } else { Err(reason) };
         require(record.boot_signature == 0xAA55, "the boot record does not end in 55 AA")?;
@@ -102,11 +102,12 @@ impl Geometry {
     }
 }
 
-/// The boot record of a new volume of `sectors` sectors that starts at sector `hidden` of its disk, or `None` when that
-/// is too small for FAT32 at 4 KiB clusters.
+/// The boot record of a new volume of `sectors` sectors that starts at sector `hidden` of its disk, or `None`
+/// when that is too small for FAT32 at 4 KiB clusters.
 ///
-/// Clusters are of 4 KiB up to 8 GiB, and double with the size up to 32 KiB. The FATs are padded so that the data
-/// area starts at a multiple of 8 KiB from the volume's start, the block size of the volumes these disks become.
+/// Clusters are of 4 KiB up to 8 GiB, and double with the size up to 32 KiB. The FATs are padded so that the
+/// data area starts at a multiple of 8 KiB from the volume's start, the block size of the volumes these disks
+/// become.
 pub(crate) fn new_boot_record(hidden: u32, sectors: u32, serial: u32, label: [u8; 11]) -> Option<BootRecord> {
     let sectors_per_cluster: u8 = match sectors.div_ceil(SECTORS_8_GIB) {
         0..=1 => 8,

@@ -1,4 +1,5 @@
-//! FAT32: a one-shot writer that plans a volume without its files' contents, and a reader that trusts nothing.
+//! FAT32: a one-shot writer that plans a volume without its files' contents, and a reader that trusts
+//! nothing.
 
 mod check;
 mod geometry;

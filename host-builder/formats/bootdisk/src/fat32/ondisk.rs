@@ -1,7 +1,7 @@
 //! FAT32's structures as they stand on disk.
 //!
-//! Source: the FAT32 file system specification 1.03 (2000), and for what the running guest insists on, illumos
-//! uts/common/fs/pcfs/pc_vfsops.c.
+//! Source: the FAT32 file system specification 1.03 (2000), and for what the running guest insists on,
+//! illumos uts/common/fs/pcfs/pc_vfsops.c.
 
 use zerocopy::little_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -97,7 +97,8 @@ pub(crate) const FS_INFO_SIGNATURES: [u32; 3] = [0x4161_5252, 0x6141_7272, 0xAA5
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 pub(crate) struct ShortEntry {
-    /// Name (8) and extension (3), padded with blanks. First byte 00: no entry here and behind; E5: deleted; 05: E5.
+    /// Name (8) and extension (3), padded with blanks. First byte 00: no entry here and behind; E5: deleted;
+    /// 05: E5.
     pub name: [u8; 11],
     /// `ATTR_…` bits.
     pub attributes: u8,
@@ -123,8 +124,8 @@ pub(crate) struct ShortEntry {
     pub size: U32,
 }
 
-/// A directory entry with 13 UTF-16 units of a long name. The entries of one name stand in reverse order before its
-/// [`ShortEntry`].
+/// A directory entry with 13 UTF-16 units of a long name. The entries of one name stand in reverse order
+/// before its [`ShortEntry`].
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 pub(crate) struct LongEntry {

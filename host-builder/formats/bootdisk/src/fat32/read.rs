@@ -1,5 +1,5 @@
-//! Reads a FAT32 volume, ours or foreign. Nothing on it is trusted: chains are followed with loop detection, directories and
-//! walks are bounded, and names that could climb out of a tree are defused.
+//! Reads a FAT32 volume, ours or foreign. Nothing on it is trusted: chains are followed with loop detection,
+//! directories and walks are bounded, and names that could climb out of a tree are defused.
 
 use std::collections::HashSet;
 use std::io::{self, Read};
@@ -87,8 +87,8 @@ pub enum ReadError {
 /// A file or directory as its directory describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DirEntry {
-    /// The long name, or the short one where there is none. Never empty, `.` or `..`, and without slashes or control
-    /// characters.
+    /// The long name, or the short one where there is none. Never empty, `.` or `..`, and without slashes or
+    /// control characters.
     pub name: String,
     /// The 8.3 name, `NAME.EXT`.
     pub short_name: String,
@@ -247,7 +247,8 @@ impl<R: ReadAt> Volume<R> {
         let mut items: Vec<WalkItem> = Vec::new();
         let mut path_bytes = 0;
         let mut seen = HashSet::from([self.geometry.root_cluster]);
-        // Directories still to be listed; the last is listed next, so that the order is that of a depth-first walk.
+        // Directories still to be listed; the last is listed next, so that the order is that of a depth-first
+        // walk.
         let mut waiting = vec![(String::new(), self.root())];
         while let Some((path, directory)) = waiting.pop() {
             let mut below = Vec::new();
@@ -362,8 +363,8 @@ impl<R: ReadAt> Volume<R> {
         Ok(u32::from_le(entry) & FAT_MASK)
     }
 
-    /// Follows a chain for at most `limit` clusters; also says whether it went on behind them. Brent's algorithm finds
-    /// loops without memory: a marker stays put while the walk doubles its distance from it.
+    /// Follows a chain for at most `limit` clusters; also says whether it went on behind them. Brent's
+    /// algorithm finds loops without memory: a marker stays put while the walk doubles its distance from it.
     pub(crate) fn chain(&self, first: u32, limit: u32, path: &str) -> Result<(Vec<Run>, bool), ReadError> {
         let bad = |cluster, reason| ReadError::BadChain { path: path.to_owned(), cluster, reason };
         let mut cursor = FatCursor::new();

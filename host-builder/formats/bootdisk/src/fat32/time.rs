@@ -17,7 +17,8 @@ pub(crate) struct FatTime {
 }
 
 impl FatTime {
-    /// The nearest FAT time to a moment in seconds since 1970; earlier and later ones become the first and the last.
+    /// The nearest FAT time to a moment in seconds since 1970; earlier and later ones become the first and
+    /// the last.
     pub fn from_unix(seconds: i64) -> FatTime {
         let seconds = seconds.clamp(EARLIEST, LATEST);
         let (days, second) = (seconds / 86_400, seconds % 86_400);
@@ -38,7 +39,8 @@ impl FatTime {
     }
 }
 
-/// Days since 1970-01-01 of a date, for years after 0. Years are counted from March, so that the leap day is the last.
+/// Days since 1970-01-01 of a date, for years after 0. Years are counted from March, so that the leap day is
+/// the last.
 fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     year * 365 + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1 - 719_468

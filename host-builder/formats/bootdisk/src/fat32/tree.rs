@@ -13,8 +13,8 @@ use crate::extent::{Content, FileId};
 /// A file or directory to put on a new volume.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// Path from the root, parts separated by `/`, with or without a leading one. Directories need no entry of their
-    /// own unless they are empty or their time matters.
+    /// Path from the root, parts separated by `/`, with or without a leading one. Directories need no entry
+    /// of their own unless they are empty or their time matters.
     pub path: String,
     /// Time of the last change, in seconds since 1970; FAT holds 1980 to 2107, so others are clamped.
     pub modified: i64,
@@ -99,8 +99,8 @@ pub(crate) struct Tree<'a> {
 }
 
 impl<'a> Tree<'a> {
-    /// Sorts the entries into a tree. Directories without an entry of their own are dated `modified`. `has_label` makes
-    /// room for a label in the root.
+    /// Sorts the entries into a tree. Directories without an entry of their own are dated `modified`.
+    /// `has_label` makes room for a label in the root.
     pub fn new(entries: &'a [Entry], modified: i64, has_label: bool) -> Result<Tree<'a>, PlanError> {
         let mut found = BTreeMap::new();
         let mut spellings: BTreeMap<String, String> = BTreeMap::new();

@@ -1,5 +1,5 @@
-//! Plans a volume: places directories, then files, each in one piece and in the order of their paths, and makes the
-//! bytes of everything that is not a file.
+//! Plans a volume: places directories, then files, each in one piece and in the order of their paths, and
+//! makes the bytes of everything that is not a file.
 
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -45,7 +45,8 @@ pub(crate) struct VolumeFrame {
     pub start: u64,
     /// Label to enter in the root directory.
     pub label: Option<[u8; 11]>,
-    /// The sectors before the first FAT as far as they are to be kept; boot record and FSInfo are put over them.
+    /// The sectors before the first FAT as far as they are to be kept; boot record and FSInfo are put over
+    /// them.
     pub reserved: Vec<u8>,
 }
 

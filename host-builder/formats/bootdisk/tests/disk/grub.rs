@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::{fs, path::Path};
 
 use kiln_bootdisk::detect::{Loader, detect};
-use kiln_bootdisk::disk::{DiskOptions, DiskPlan};
+use kiln_bootdisk::disk::DiskPlan;
 use kiln_bootdisk::grub_legacy::{STAGE2_PATH, Stages};
 use kiln_harness::tools;
 use positioned_io::ReadAt;
@@ -26,11 +26,6 @@ pub fn debian_stages() -> Option<[Vec<u8>; 3]> {
 fn stages() -> Option<Stages> {
     let [stage1, stage1_5, stage2] = debian_stages()?;
     Some(Stages::new(stage1, stage1_5, stage2).unwrap())
-}
-
-/// A disk with a signature of 0, because the GRUB shell keeps what it finds there.
-fn grub_options() -> DiskOptions {
-    options(258 * MIB)
 }
 
 /// Lets the GRUB shell install itself on a disk image.
@@ -53,7 +48,7 @@ fn the_boot_area_is_what_the_grub_shell_writes() {
     let (Some(stages), Some(grub)) = (stages(), tools::require("grub")) else { return };
     let folder = tempfile::tempdir().unwrap();
     let files = Files::default();
-    let plan = || DiskPlan::new(&grub_options(), &stages.entries(DATE)).unwrap();
+    let plan = || DiskPlan::new(&options(258 * MIB), &stages.entries(DATE)).unwrap();
     let theirs = files.write(&plan().finish(&NO_CODE).unwrap(), folder.path(), "theirs");
     run_grub(&grub, &theirs);
     let ours = plan().finish(&stages.boot_area()).unwrap();
@@ -68,7 +63,7 @@ fn the_boot_area_is_what_the_grub_shell_writes() {
 fn the_loader_is_recognised() {
     let Some(stages) = stages() else { return };
     assert_eq!(stages.version(), "0.97");
-    let plan = DiskPlan::new(&grub_options(), &stages.entries(DATE)).unwrap();
+    let plan = DiskPlan::new(&options(258 * MIB), &stages.entries(DATE)).unwrap();
     assert!(plan.placement(STAGE2_PATH).unwrap().length > 100_000);
     let layout = plan.finish(&stages.boot_area()).unwrap();
     let found = detect(&layout.view(|_| None)).unwrap();

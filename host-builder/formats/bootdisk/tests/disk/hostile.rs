@@ -181,7 +181,8 @@ fn damaged_directories_are_found() {
 fn directories_within_themselves_end() {
     with_damage(
         |volume, places| {
-            // /boot/grub, the only entry of /boot behind the dots, becomes /boot: short entry 3, long entry 2.
+            // /boot/grub, the only entry of /boot behind the dots, becomes /boot: short entry 3, long entry
+            // 2.
             let boot = volume.lookup("boot").unwrap().first_cluster;
             vec![(places.root + 4096 + 3 * 32 + 26, (boot as u16).to_le_bytes().to_vec())]
         },
@@ -212,7 +213,8 @@ proptest! {
     ) {
         with_damage(
             |_, places| {
-                // Boot record and FSInfo are left alone here, so that the damage reaches FATs and directories.
+                // Boot record and FSInfo are left alone here, so that the damage reaches FATs and
+                // directories.
                 let starts = [places.fat[0], places.fat[1], places.root, places.root];
                 changes.into_iter().map(|(at, area, bytes)| (starts[area] + at % 8192 + at / 8192, bytes.to_vec())).collect()
             },

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use kiln_bootdisk::disk::{BootArea, DiskOptions, DiskPlan};
-use kiln_bootdisk::extent::{Content, DiskLayout, FileId};
+use kiln_bootdisk::extent::{DiskLayout, FileId};
 use kiln_bootdisk::fat32::{Entry, Volume};
 use kiln_bootdisk::mbr::Mbr;
 use positioned_io::{ReadAt, WriteAt};
@@ -38,19 +38,19 @@ impl Files {
     /// Writes the disk as a sparse file.
     pub fn write(&self, layout: &DiskLayout, folder: &Path, name: &str) -> PathBuf {
         let path = folder.join(name);
-        let mut file = File::options().create_new(true).read(true).write(true).open(&path).unwrap();
-        file.set_len(layout.size()).unwrap();
-        for extent in layout.extents() {
-            let bytes = match &extent.content {
-                Content::Bytes(bytes) => bytes.to_vec(),
-                Content::File { file, offset } => {
-                    let start = *offset as usize;
-                    self.0[file.0 as usize].1[start..start + extent.length as usize].to_vec()
-                }
-            };
-            file.write_all_at(extent.offset, &bytes).unwrap();
-        }
+        self.with(layout, |disk| write_from(disk, layout, 0, &path));
         path
+    }
+}
+
+/// Writes a disk, or what stands from byte `start` on, as a sparse file.
+pub fn write_from(disk: &dyn ReadAt, layout: &DiskLayout, start: u64, path: &Path) {
+    let mut file = File::create_new(path).unwrap();
+    file.set_len(layout.size() - start).unwrap();
+    for extent in layout.extents().iter().filter(|extent| extent.offset >= start) {
+        let mut bytes = vec![0; extent.length as usize];
+        disk.read_exact_at(extent.offset, &mut bytes).unwrap();
+        file.write_all_at(extent.offset - start, &bytes).unwrap();
     }
 }
 
@@ -127,7 +127,8 @@ pub fn expected(files: &Files) -> Vec<(String, Vec<u8>, i64)> {
     all
 }
 
-/// How hard property tests try: a few fixed cases, or with `KILN_LONG_TESTS` as many random ones as `PROPTEST_CASES` says.
+/// How hard property tests try: a few fixed cases, or with `KILN_LONG_TESTS` as many random ones as
+/// `PROPTEST_CASES` says.
 pub fn effort() -> Config {
     let config = Config { failure_persistence: None, ..Config::default() };
     if std::env::var_os("KILN_LONG_TESTS").is_some() {

@@ -13,13 +13,15 @@ use kiln_bootdisk::template::{Template, TemplateError};
 use kiln_harness::tools;
 use positioned_io::{ReadAt, WriteAt};
 
+use crate::foreign::fsck_volume;
 use crate::grub::{debian_stages, run_grub};
-use crate::support::{DATE, MIB};
+use crate::support::{DATE, MIB, write_from};
 
 const SIZE: u64 = 1_000_000_000;
 const TEMPLATE: FileId = FileId(1000);
 
-/// Makes the stand-in: mkfs.vfat's volume with the original's numbers, files put in by mtools, the GRUB shell's `setup`.
+/// Makes the stand-in: mkfs.vfat's volume with the original's numbers, files put in by mtools, the GRUB
+/// shell's `setup`.
 fn stand_in(folder: &Path) -> Option<PathBuf> {
     let stages = debian_stages()?;
     let (mkfs, mmd, mcopy) = (tools::require("mkfs.vfat")?, tools::require("mmd")?, tools::require("mcopy")?);
@@ -108,6 +110,12 @@ fn the_stand_in_of_the_original_is_kept_and_added_to() {
     let kinds: Vec<FindingKind> =
         new.check(Some((63, 1_943_802))).unwrap().iter().map(|finding| finding.kind).collect();
     assert_eq!(kinds, [FindingKind::VolumeSize, FindingKind::VolumeSize]);
+
+    if let Some(fsck) = tools::require("fsck.vfat") {
+        let made = folder.path().join("volume");
+        write_from(&view, &layout, 63 * 512, &made);
+        fsck_volume(&fsck, &made);
+    }
 
     // Nothing but the template's own bytes is taken from it.
     let taken = |extent: &&kiln_bootdisk::extent::Extent| matches!(extent.content, Content::File { .. });

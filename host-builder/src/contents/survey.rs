@@ -1,0 +1,201 @@
+//! What a SmartOS image consists of: boot archives, menus and the loader that shows them.
+
+use anyhow::{Context, Result};
+use kiln_bootdisk::builtin::{self, Found};
+use kiln_bootdisk::detect::{self, Loader};
+use kiln_bootdisk::menu::Menu;
+use serde::Serialize;
+use sha1::{Digest as _, Sha1};
+
+use super::disk::Disk;
+use super::source::Source;
+use super::tree::{self, Node, Tree, show};
+use crate::platform::hex;
+use crate::report::Report;
+use crate::stamp::Stamp;
+
+/// Names under which boot archives are stored (source: smartos-live, tools/build_live).
+const BOOT_ARCHIVE: &str = "boot_archive";
+/// Where GRUB legacy looks for its menu.
+pub const GRUB_MENU: &str = "/boot/grub/menu.lst";
+/// Largest menu file that is read, in bytes.
+const MAX_MENU: usize = 256 << 10;
+/// Largest hash file that is read, in bytes; real ones have 41.
+const MAX_HASH: usize = 4096;
+
+/// A boot archive in an image.
+#[derive(Clone)]
+pub struct BootArchive {
+    /// Where it is.
+    pub node: Node,
+    /// Its bytes.
+    pub source: Source,
+    /// The stamp of its platform, from the folders above it.
+    pub stamp: Option<Stamp>,
+    /// The hash file beside it, as text.
+    pub hash: Option<String>,
+}
+
+impl BootArchive {
+    /// The SHA-1 of the archive, lower-case hex.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn sha1(&self, report: &Report) -> Result<String> {
+        let progress = report.progress("digesting", self.source.size());
+        let mut digest = Sha1::new();
+        let mut buffer = vec![0; 256 * 1024];
+        let mut offset = 0;
+        loop {
+            let got = self
+                .source
+                .read_up_to(offset, &mut buffer)
+                .with_context(|| format!("cannot read {}", self.node.shown()))?;
+            if got == 0 {
+                return Ok(hex(&digest.finalize()));
+            }
+            digest.update(&buffer[..got]);
+            progress.add(got as u64);
+            offset += got as u64;
+        }
+    }
+
+    /// The SHA-1 that the hash file states, lower case, without what may follow it. The kernel compares the first 40
+    /// digits without regard to case.
+    pub fn stated_sha1(&self) -> Option<String> {
+        let text = self.hash.as_deref()?;
+        Some(text.split_whitespace().next().unwrap_or_default().to_ascii_lowercase())
+    }
+}
+
+/// The boot archives in a tree, by path.
+///
+/// # Errors
+/// The tree cannot be read.
+pub fn boot_archives(tree: &dyn Tree) -> Result<Vec<BootArchive>> {
+    let mut found = Vec::new();
+    tree::walk(tree, &tree.root()?, &mut |node| {
+        if node.is_file() && node.name().eq_ignore_ascii_case(BOOT_ARCHIVE.as_bytes()) {
+            let source = tree.contents(node)?;
+            let hash = tree::find(tree, &[&node.path, &b".hash"[..]].concat(), true)?;
+            let hash = hash.filter(Node::is_file).map(|hash| small_text(tree, &hash, MAX_HASH)).transpose()?;
+            found.push(BootArchive { node: node.clone(), source, stamp: Stamp::find_in(&show(&node.path)), hash });
+        }
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+fn small_text(tree: &dyn Tree, node: &Node, limit: usize) -> Result<String> {
+    let bytes = tree.contents(node)?.head(limit).with_context(|| format!("cannot read {}", node.shown()))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// A boot menu as its loader shows it.
+#[derive(Clone, Debug, Serialize)]
+pub struct BootMenu {
+    /// Where it is stored.
+    pub place: String,
+    /// Seconds until the default entry starts.
+    pub timeout: u32,
+    /// Number of the default entry, from 0.
+    pub default: usize,
+    /// The entries in order.
+    pub entries: Vec<BootEntry>,
+}
+
+/// An entry of a boot menu.
+#[derive(Clone, Debug, Serialize)]
+pub struct BootEntry {
+    /// What the menu shows.
+    pub title: String,
+    /// What the kernel gets, its path first; empty when the entry starts no kernel.
+    pub command_line: String,
+    /// The modules with their arguments, in load order.
+    pub modules: Vec<String>,
+}
+
+/// What starts a disk.
+#[derive(Debug)]
+pub struct Boot {
+    /// The loader.
+    pub loader: Loader,
+    /// The built-in loader's table; an error when it is damaged.
+    pub builtin: Option<Result<Found>>,
+    /// The menus: the built-in loader's table, and GRUB's file when there is one.
+    pub menus: Vec<BootMenu>,
+}
+
+/// Finds out what starts a disk whose files are `tree`.
+///
+/// # Errors
+/// The disk cannot be read.
+pub fn boot(disk: &Disk, tree: Option<&dyn Tree>) -> Result<Boot> {
+    let loader = detect::detect(disk.source()).context("cannot read the boot area")?;
+    let builtin = match loader {
+        Loader::Builtin { .. } => match builtin::read(disk.source()) {
+            Ok(found) => found.map(Ok),
+            Err(error) => Some(Err(error.into())),
+        },
+        _ => None,
+    };
+    let mut menus = Vec::new();
+    if let Some(Ok(found)) = &builtin {
+        menus.push(BootMenu {
+            place: "boot table of the built-in loader".to_owned(),
+            timeout: found.table.timeout_seconds.into(),
+            default: found.table.default.into(),
+            entries: found
+                .table
+                .entries
+                .iter()
+                .map(|entry| BootEntry {
+                    title: entry.title.clone(),
+                    command_line: entry.command_line.clone(),
+                    modules: entry.modules.iter().map(|module| module.string.clone()).collect(),
+                })
+                .collect(),
+        });
+    }
+    if let Some(tree) = tree
+        && let Some(node) = tree::find(tree, GRUB_MENU.as_bytes(), true)?
+        && node.is_file()
+    {
+        menus.push(grub_menu(&small_text(tree, &node, MAX_MENU)?));
+    }
+    Ok(Boot { loader, builtin, menus })
+}
+
+fn grub_menu(text: &str) -> BootMenu {
+    let menu = Menu::parse(text.as_bytes());
+    let entries = menu.entries.into_iter().map(|entry| BootEntry {
+        title: entry.title,
+        command_line: format!("{} {}", entry.kernel, entry.arguments).trim().to_owned(),
+        modules: entry.modules,
+    });
+    BootMenu {
+        place: GRUB_MENU.to_owned(),
+        timeout: menu.timeout_seconds,
+        default: menu.default,
+        entries: entries.collect(),
+    }
+}
+
+/// The loader in words.
+pub fn describe(loader: &Loader) -> String {
+    match loader {
+        Loader::Builtin { damaged: false } => "kiln's built-in loader".to_owned(),
+        Loader::Builtin { damaged: true } => "kiln's built-in loader, with a damaged boot table".to_owned(),
+        Loader::GrubLegacy { version, by_name } => {
+            let version = if version.is_empty() { "of unknown version" } else { version };
+            let way = if *by_name { "finds stage 2 by name" } else { "finds stage 2 by a list of sectors" };
+            format!("GRUB legacy {version} ({way})")
+        }
+        Loader::Grub2 => "GRUB 2".to_owned(),
+        Loader::Syslinux => "SYSLINUX".to_owned(),
+        Loader::IllumosLoader => "the illumos loader".to_owned(),
+        Loader::None => "none".to_owned(),
+        _ => "unknown boot code".to_owned(),
+    }
+}
+

@@ -1,0 +1,172 @@
+//! The facts about an image for people: one subject a block, names on the left, values aligned.
+
+use super::facts::{ArchiveFacts, DiskFacts, Facts, FatFacts, StreamFacts};
+use crate::contents::manifest::Manifest;
+use crate::contents::time;
+
+/// Width of the names on the left, in characters.
+const NAMES: usize = 16;
+
+/// Writes the facts as text.
+pub fn render(facts: &Facts) -> String {
+    let mut page = Page::default();
+    page.line("file", &facts.file.path);
+    if let Some(digests) = &facts.file.digests {
+        page.line("size", time::size(digests.size));
+        page.line("sha1", &digests.sha1);
+        page.line("sha256", &digests.sha256);
+    }
+    let wrappings = match (facts.file.compressed, &facts.stream) {
+        (true, Some(_)) => " in a ZFS send stream in gzip",
+        (true, None) => " in gzip",
+        (false, Some(_)) => " in a ZFS send stream",
+        (false, None) => "",
+    };
+    let nothing_inside = facts.contents == "ZFS send stream";
+    page.line("contents", format!("{}{}", facts.contents, if nothing_inside { "" } else { wrappings }));
+    if let Some(inflated) = &facts.inflated {
+        page.block(if facts.stream.is_some() { "stream, expanded" } else { "expanded" });
+        page.line("size", time::size(inflated.size));
+        page.line("sha1", &inflated.sha1);
+        page.line("sha256", &inflated.sha256);
+    }
+    facts.stream.iter().for_each(|stream| page.stream(stream));
+    facts.disk.iter().for_each(|disk| page.disk(disk));
+    facts.fat.iter().for_each(|fat| page.fat(fat));
+    if let Some(tar) = &facts.tar {
+        page.block("archive");
+        page.line("members", tar.members);
+        page.line("top", tar.top_directories.join(", "));
+    }
+    facts.boot_archives.iter().for_each(|archive| page.archive(archive));
+    facts.manifest.iter().for_each(|manifest| page.manifest(manifest));
+    if !facts.problems.is_empty() {
+        page.block("could not be read");
+        facts.problems.iter().for_each(|problem| page.item(problem));
+    }
+    page.text
+}
+
+#[derive(Default)]
+struct Page {
+    text: String,
+}
+
+impl Page {
+    fn block(&mut self, title: &str) {
+        self.text.push_str(&format!("\n{title}\n"));
+    }
+
+    fn line(&mut self, name: &str, value: impl ToString) {
+        self.text.push_str(&format!("  {name:<NAMES$}{}\n", value.to_string()));
+    }
+
+    fn item(&mut self, value: &str) {
+        self.text.push_str(&format!("  - {value}\n"));
+    }
+
+    fn stream(&mut self, stream: &StreamFacts) {
+        self.block("stream");
+        self.line("snapshot", &stream.name);
+        self.line("guid", &stream.guid);
+        if let Some(from) = &stream.from_guid {
+            self.line("increment to", from);
+        }
+        self.line("created", &stream.created);
+        self.line("features", &stream.features);
+        if let Some(size) = stream.volume_size {
+            self.line("volume size", time::size(size));
+        }
+        if let (Some(block), Some(blocks)) = (stream.block_size, stream.blocks) {
+            self.line("blocks", format!("{blocks} of {block} bytes"));
+        }
+        if let Some(records) = stream.records {
+            self.line("records", records);
+        }
+        if let Some(snapshots @ 2..) = stream.snapshots {
+            self.line("snapshots", snapshots);
+        }
+    }
+
+    fn disk(&mut self, disk: &DiskFacts) {
+        self.block("disk");
+        self.line("size", time::size(disk.size));
+        self.line("signature", &disk.signature);
+        for partition in &disk.partitions {
+            let active = if partition.active { ", active" } else { "" };
+            let range = format!(
+                "type {}{active}, sector {}, {} sectors",
+                partition.kind, partition.first_lba, partition.sectors
+            );
+            self.line(&format!("partition {}", partition.number), range);
+        }
+        self.line("boot loader", &disk.loader);
+        for menu in &disk.menus {
+            self.block(&format!("boot menu ({}), {} s", menu.place, menu.timeout));
+            for (number, entry) in menu.entries.iter().enumerate() {
+                let mark = if number == menu.default { "*" } else { " " };
+                self.text.push_str(&format!(" {mark}{}\n", entry.title));
+                self.text.push_str(&format!("    kernel  {}\n", entry.command_line));
+                for module in &entry.modules {
+                    self.text.push_str(&format!("    module  {module}\n"));
+                }
+            }
+        }
+    }
+
+    fn fat(&mut self, fat: &FatFacts) {
+        self.block("FAT32");
+        self.line("label", &fat.label);
+        self.line("serial", &fat.serial);
+        self.line("made by", &fat.made_by);
+        self.line("clusters", format!("{} of {} bytes", fat.clusters, fat.cluster_bytes));
+        self.line("free", time::size(fat.free_bytes));
+        self.line("hidden sectors", fat.hidden_sectors);
+        self.line("files", fat.files);
+    }
+
+    fn archive(&mut self, archive: &ArchiveFacts) {
+        self.block("boot archive");
+        self.line("path", &archive.path);
+        if let Some(platform) = &archive.platform {
+            self.line("platform", platform);
+        }
+        self.line("size", time::size(archive.size));
+        if !archive.sha1.is_empty() {
+            let agrees = match archive.hash_agrees {
+                Some(true) => " (as its hash file says)",
+                Some(false) => " (its hash file says something else)",
+                None => " (no hash file)",
+            };
+            self.line("sha1", format!("{}{agrees}", archive.sha1));
+        }
+        if let Some(ufs) = &archive.ufs {
+            self.line("file system", format!("UFS, {}, clean", time::size(ufs.size)));
+            self.line("blocks", format!("{} bytes, fragments {} bytes", ufs.block_size, ufs.fragment_size));
+            self.line("free", time::size(ufs.free));
+            self.line("inodes", format!("{}, {} free", ufs.inodes, ufs.free_inodes));
+            if let Some(issue) = &ufs.issue {
+                self.line("issue", issue);
+            }
+        }
+        if let Some(problem) = &archive.problem {
+            self.line("unreadable", problem);
+        }
+    }
+
+    fn manifest(&mut self, manifest: &Manifest) {
+        self.block("manifest");
+        self.line("file", &manifest.path);
+        for (name, value) in [
+            ("uuid", &manifest.uuid),
+            ("name", &manifest.name),
+            ("version", &manifest.version),
+            ("published", &manifest.published_at),
+        ] {
+            value.iter().for_each(|value| self.line(name, value));
+        }
+        self.line("agreement", if manifest.problems.is_empty() { "agrees with the image" } else { "DISAGREES" });
+        manifest.problems.iter().for_each(|problem| self.item(problem));
+        manifest.cautions.iter().for_each(|caution| self.item(&format!("caution: {caution}")));
+    }
+}
