@@ -216,7 +216,10 @@ proptest! {
                 // Boot record and FSInfo are left alone here, so that the damage reaches FATs and
                 // directories.
                 let starts = [places.fat[0], places.fat[1], places.root, places.root];
-                changes.into_iter().map(|(at, area, bytes)| (starts[area] + at % 8192 + at / 8192, bytes.to_vec())).collect()
+                let place = |(at, area, bytes): (u64, usize, [u8; 4])| {
+                    (starts[area] + at % 8192 + at / 8192, bytes.to_vec())
+                };
+                changes.into_iter().map(place).collect()
             },
             |volume| {
                 let _ = volume.check(None);

@@ -24,7 +24,13 @@ fn name() -> impl Strategy<Value = String> {
 prop_compose! {
     fn trees()(
         files in prop::collection::vec(
-            (prop::collection::vec(name(), 1..4), 0..20_000usize, any::<u8>(), any::<i64>(), 0..5_000_000_000i64),
+            (
+                prop::collection::vec(name(), 1..4),
+                0..20_000usize,
+                any::<u8>(),
+                any::<i64>(),
+                0..5_000_000_000i64,
+            ),
             0..40,
         )
     ) -> Files {
@@ -59,7 +65,8 @@ proptest! {
         let layout = DiskPlan::new(&options(mib * MIB), &files.entries()).unwrap().finish(&NO_CODE).unwrap();
         files.with(&layout, |disk| {
             assert_eq!(read_all(disk), expected(&files));
-            assert_eq!(Volume::open(disk, MIB).unwrap().check(Some((2048, (mib * 2048 - 2048) as u32))).unwrap(), []);
+            let partition = Some((2048, (mib * 2048 - 2048) as u32));
+            assert_eq!(Volume::open(disk, MIB).unwrap().check(partition).unwrap(), []);
         });
     }
 }
