@@ -7,7 +7,7 @@ use clap::{ArgAction, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use crate::report::{self, Report};
-use crate::{cat, convert, demo, diff, ls, retro, staging};
+use crate::{cat, convert, demo, diff, inspect, ls, retro, staging, verify};
 
 /// Builds SmartOS and Triton images on any machine: no root, no mounts, no ZFS, no SmartOS, and the same bytes from
 /// the same inputs.
@@ -27,9 +27,11 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Retro(Box<retro::Arguments>),
+    Inspect(inspect::Arguments),
     Ls(ls::Arguments),
     Cat(cat::Arguments),
     Diff(diff::Arguments),
+    Verify(verify::Arguments),
     Convert(convert::Arguments),
     Demo(demo::Arguments),
 }
@@ -65,9 +67,11 @@ pub fn run() -> ExitCode {
 fn dispatch(command: Command, report: &Report) -> Result<Ending> {
     match command {
         Command::Retro(arguments) => retro::run(*arguments, report),
+        Command::Inspect(arguments) => inspect::run(&arguments, report),
         Command::Ls(arguments) => ls::run(&arguments, report),
         Command::Cat(arguments) => cat::run(&arguments, report),
         Command::Diff(arguments) => diff::run(&arguments, report),
+        Command::Verify(arguments) => verify::run(&arguments, report),
         Command::Convert(arguments) => convert::run(&arguments, report),
         Command::Demo(arguments) => demo::run(&arguments, report),
     }

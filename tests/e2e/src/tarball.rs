@@ -83,7 +83,10 @@ pub fn write(path: &Path, members: &[Member]) {
 /// # Panics
 /// There is none.
 pub fn boot_archive(members: &mut [Member]) -> &mut Member {
-    members.iter_mut().find(|member| member.path.ends_with("/boot_archive")).expect("a platform has a boot archive")
+    members
+        .iter_mut()
+        .find(|member| member.path.ends_with("/boot_archive"))
+        .expect("a platform has a boot archive")
 }
 
 /// Makes `boot_archive.hash` agree with the boot archive again.

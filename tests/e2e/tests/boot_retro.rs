@@ -80,7 +80,8 @@ fn assert_booted(transcript: &str, archive_kib: u32) {
     ] {
         assert!(transcript.contains(&expected), "expected '{expected}' in:\n{transcript}");
     }
-    let issue = transcript.lines().any(|line| line.starts_with("kiln stand-in: issue") && line.contains(STAMP));
+    let issue =
+        transcript.lines().any(|line| line.starts_with("kiln stand-in: issue") && line.contains(STAMP));
     assert!(issue, "the banner does not name the platform:\n{transcript}");
 }
 
@@ -118,7 +119,8 @@ fn starts_every_entry(loader: &str, keys: [&str; 3]) {
         return;
     }
     lab.platform(SMALL_KIB);
-    let Some(disk) = disk(&lab, loader, &["--timeout", "300", "--rescue-password-hash", "$5$salt$hash"]) else {
+    let Some(disk) = disk(&lab, loader, &["--timeout", "300", "--rescue-password-hash", "$5$salt$hash"])
+    else {
         return;
     };
     for (entry, keys) in keys.into_iter().enumerate() {

@@ -43,10 +43,12 @@ fn nothing_but_the_inputs_shows_in_the_bytes() {
     }
     // The second user's checkout has other modes and times.
     fs::set_permissions(lab.join("two/lib/mine"), fs::Permissions::from_mode(0o700)).unwrap();
-    let touched = Command::new("touch").args(["-d", "1999-01-01"]).arg(lab.join("two/lib/mine")).status().unwrap();
+    let touched =
+        Command::new("touch").args(["-d", "1999-01-01"]).arg(lab.join("two/lib/mine")).status().unwrap();
     assert!(touched.success());
 
-    let (image, manifest) = lab.retro(&["--overlay", "one", "--custom", "one", "--jobs", "1", "--size", "auto"]);
+    let (image, manifest) =
+        lab.retro(&["--overlay", "one", "--custom", "one", "--jobs", "1", "--size", "auto"]);
     let expected = (fs::read(image).unwrap(), fs::read(manifest).unwrap());
 
     fs::create_dir(lab.join("elsewhere")).unwrap();
@@ -70,7 +72,10 @@ fn nothing_but_the_inputs_shows_in_the_bytes() {
         let name = format!("elsewhere/out-{jobs}/smartos-retro-{STAMP}-test");
         let image = lab.join(format!("{name}.zvol.gz"));
         assert!(fs::read(&image).unwrap() == expected.0, "{jobs} jobs: the image differs");
-        assert!(fs::read(lab.join(format!("{name}.manifest"))).unwrap() == expected.1, "the manifest differs");
+        assert!(
+            fs::read(lab.join(format!("{name}.manifest"))).unwrap() == expected.1,
+            "the manifest differs"
+        );
         assert_eq!(fs::metadata(&image).unwrap().permissions().mode() & 0o777, 0o644);
     }
 }
@@ -130,7 +135,8 @@ fn the_boot_archive_is_changed_as_promised() {
     let said = lab.kiln(&["ls", &format!("{image}:/os/{STAMP}/platform")]);
     assert!(!said.stdout.contains("root.password"), "{}", said.stdout);
 
-    let difference = lab.kiln(&["diff", platform.to_str().unwrap(), &format!("{image}:/os/{STAMP}/platform")]);
+    let difference =
+        lab.kiln(&["diff", platform.to_str().unwrap(), &format!("{image}:/os/{STAMP}/platform")]);
     assert_eq!(difference.status, 1, "{}", difference.stderr);
     for name in ["root.password", "etc/issue", "etc/shadow", "lib/big"] {
         assert!(difference.stdout.contains(name), "{name}: {}", difference.stdout);
@@ -147,7 +153,10 @@ fn steps_and_the_summary_are_events_for_machines() {
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
     let step = |name: &str| {
-        events.iter().find(|event| event["step"] == name).unwrap_or_else(|| panic!("no step {name}: {events:?}"))
+        events
+            .iter()
+            .find(|event| event["step"] == name)
+            .unwrap_or_else(|| panic!("no step {name}: {events:?}"))
     };
     assert_eq!(step("lock-root-password")["changed"], true);
     let summary = events.last().unwrap();

@@ -225,7 +225,8 @@ fn an_interruption_at_any_moment() {
         let kill = Command::new("kill").args(["-s", signal, &child.id().to_string()]).status().unwrap();
         let status = child.wait().unwrap();
         let names = lab.names("output");
-        let whole = [format!("smartos-retro-{STAMP}-test.manifest"), format!("smartos-retro-{STAMP}-test.zvol.gz")];
+        let whole =
+            [format!("smartos-retro-{STAMP}-test.manifest"), format!("smartos-retro-{STAMP}-test.zvol.gz")];
         let image_only = [whole[1].clone()];
         if status.success() {
             assert_eq!(names, whole);

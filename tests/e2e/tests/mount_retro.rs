@@ -20,7 +20,8 @@ fn linux_mounts_the_archive_and_reads_the_tree() {
         fs::write(lab.join(format!("mine/deep/er/{name}")), content).unwrap();
     }
     std::os::unix::fs::symlink("../deep/er/a", lab.join("mine/link")).unwrap();
-    fs::write(lab.join("mine.mtree"), "./deep/er/a mode=4711 uid=70000 gid=80000\n./deep mode=0700\n").unwrap();
+    fs::write(lab.join("mine.mtree"), "./deep/er/a mode=4711 uid=70000 gid=80000\n./deep mode=0700\n")
+        .unwrap();
     let (image, _) = lab.retro(&["--overlay", "mine", "--size", "auto"]);
     let archive = lab.join("boot_archive");
     let place = format!("{}:/os/{STAMP}/platform/i86pc/amd64/boot_archive", image.display());
@@ -37,14 +38,11 @@ fn linux_mounts_the_archive_and_reads_the_tree() {
         find . -type l -printf '%p -> %l\\n' | sort
         find . -type d -printf '%p %m %U %G\\n' | sort
     ";
-    let mounted = guest
-        .file("archive", &archive)
-        .deadline(Duration::from_secs(300))
-        .run(script)
-        .unwrap()
-        .succeeded();
+    let mounted =
+        guest.file("archive", &archive).deadline(Duration::from_secs(300)).run(script).unwrap().succeeded();
 
-    let has = |line: &str| assert!(mounted.lines().any(|l| l.starts_with(line)), "no '{line}' in:\n{mounted}");
+    let has =
+        |line: &str| assert!(mounted.lines().any(|l| l.starts_with(line)), "no '{line}' in:\n{mounted}");
     has("./deep/er/a 4711 70000 80000 ");
     has("./deep 700 0 0");
     has("./link -> ../deep/er/a");
