@@ -10,9 +10,9 @@ use super::finding::{FindingKind, Location};
 use super::{Checker, Totals};
 use crate::error::Result;
 use crate::layout::{
-    DIR_CHUNK, INODE_FALLOCATED, INODE_SIZE, Inode, LONG_ID, MODE_ATTRIBUTE_DIRECTORY, MODE_BLOCK,
-    MODE_CHARACTER, MODE_DIRECTORY, MODE_FIFO, MODE_REGULAR, MODE_SHADOW, MODE_SOCKET, MODE_SYMLINK,
-    MODE_TYPE, ROOT_INODE, SYMLINK_MAX,
+    DIR_CHUNK, FLAG_LARGE_FILES, INODE_FALLOCATED, INODE_SIZE, Inode, LONG_ID, MODE_ATTRIBUTE_DIRECTORY,
+    MODE_BLOCK, MODE_CHARACTER, MODE_DIRECTORY, MODE_FIFO, MODE_REGULAR, MODE_SHADOW, MODE_SOCKET,
+    MODE_SYMLINK, MODE_TYPE, ROOT_INODE, SUPERBLOCK_OFFSET, SYMLINK_MAX,
 };
 
 /// What the later passes need to know of every inode; vectors of small numbers, five bytes an inode.
@@ -127,8 +127,9 @@ impl<D: ReadAt> Checker<'_, D> {
             self.findings.add(FindingKind::RootInode, Location::inode(ROOT_INODE), detail);
         }
         let large = self.totals.large_files;
-        if (large != 0) != self.large_files_flag {
-            let location = Location::offset(crate::layout::SUPERBLOCK_OFFSET + 211);
+        let flagged = self.superblock.flags & FLAG_LARGE_FILES != 0;
+        if (large != 0) != flagged {
+            let location = Location::offset(SUPERBLOCK_OFFSET + 211);
             let detail = format_args!("{large} files of 2 GiB and more");
             self.findings.add(FindingKind::LargeFiles, location, detail);
         }

@@ -3,8 +3,9 @@
 //! The check is an implementation of its own: it shares the on-disk structures with the rest of the crate and nothing
 //! else, so that it can judge what the rest writes. It changes nothing, takes no time from a clock, and works in
 //! passes over the superblocks, the inode tables, the directories and the group headers. Contents of regular files
-//! are not read. It keeps a bit for each fragment and a few bytes for each inode and directory; as the file system is
-//! first proved to fit its device, hostile numbers cannot make it allocate or loop beyond the size of that device.
+//! are not read. It keeps one bit for each fragment, five bytes for each inode, and the blocks and the name of each
+//! directory. As the file system is first proved to fit its device, hostile numbers cannot make it allocate or loop
+//! beyond the size of that device: no indirect or directory block is read for two owners.
 
 mod bitmap;
 mod blocks;
@@ -33,7 +34,7 @@ pub use self::finding::{
 use self::geometry::Geometry;
 use self::inodes::{Attachment, Directory, InodeTable};
 use crate::error::Result;
-use crate::layout::{FLAG_LARGE_FILES, SuperBlock};
+use crate::layout::SuperBlock;
 
 /// What a check found out.
 #[derive(Debug, Clone)]
@@ -102,7 +103,6 @@ struct Checker<'a, D> {
     device: Device<'a, D>,
     superblock: SuperBlock,
     geometry: Geometry,
-    large_files_flag: bool,
     findings: Findings,
     /// Fragments that hold metadata or belong to an inode.
     used: Bitmap,
@@ -164,7 +164,6 @@ impl<'a, D: ReadAt> Checker<'a, D> {
         let totals = Totals { bytes: geometry.frag_offset(geometry.size), ..Totals::default() };
         Self {
             device,
-            large_files_flag: superblock.flags & FLAG_LARGE_FILES != 0,
             superblock,
             findings,
             used,
