@@ -13,13 +13,15 @@ use super::names;
 use super::ondisk::{
     ATTR_DIRECTORY, ATTR_LABEL, BootRecord, DIR_ENTRY, FAT_END, FAT_MASK, FIRST_CLUSTER, MAX_DIRECTORY,
 };
-use super::slots::Slots;
+use super::slots::{Slot, Slots};
 use super::tree::normalise;
 use super::write::NO_LABEL;
 use crate::mbr::SECTOR;
 
 /// [`Volume::walk`] gives up behind this many entries, or this many bytes of paths.
 const MAX_WALK: (usize, usize) = (1 << 18, 64 << 20);
+/// How often the entries of a walk may claim the clusters of the volume, all together.
+const MAX_OVERLAP: u64 = 64;
 /// Bytes of the FAT read at a time.
 const FAT_WINDOW: usize = 4096;
 
@@ -227,14 +229,7 @@ impl<R: ReadAt> Volume<R> {
         if !directory.is_directory() {
             return Err(ReadError::NotADirectory { path: path.to_owned() });
         }
-        let bytes = self.directory_bytes(self.directory_cluster(directory), path)?;
-        let mut entries = Vec::new();
-        for slot in Slots::new(&bytes) {
-            if slot.short.attributes & ATTR_LABEL == 0 && !slot.is_dot() {
-                entries.push(slot.to_entry());
-            }
-        }
-        Ok(entries)
+        Ok(entries_in(&self.directory_bytes(self.directory_cluster(directory), path)?))
     }
 
     /// The first cluster of a directory; the root's is written as 0 in entries.
@@ -246,18 +241,25 @@ impl<R: ReadAt> Volume<R> {
     pub fn walk(&self) -> Result<Vec<WalkItem>, ReadError> {
         let mut items: Vec<WalkItem> = Vec::new();
         let mut path_bytes = 0;
+        // Files and directories of a sound volume share no clusters. Damage may break that a little; a tree that claims
+        // the volume many times over was made to keep its readers busy.
+        let mut claimed = 0;
         let mut seen = HashSet::from([self.geometry.root_cluster]);
         // Directories still to be listed; the last is listed next, so that the order is that of a depth-first
         // walk.
         let mut waiting = vec![(String::new(), self.root())];
         while let Some((path, directory)) = waiting.pop() {
             let mut below = Vec::new();
-            for entry in self.list_at(&directory, if path.is_empty() { "/" } else { &path })? {
+            let shown = if path.is_empty() { "/" } else { &path };
+            let bytes = self.directory_bytes(self.directory_cluster(&directory), shown)?;
+            claimed += self.geometry.clusters_for(bytes.len() as u64);
+            for entry in entries_in(&bytes) {
                 let path = format!("{path}/{}", entry.name);
                 path_bytes += path.len();
                 if items.len() >= MAX_WALK.0 || path_bytes > MAX_WALK.1 {
                     return Err(ReadError::BadTree { path, reason: "has too many entries" });
                 }
+                claimed += self.geometry.clusters_for(entry.size.into());
                 if entry.is_directory() {
                     if !seen.insert(self.directory_cluster(&entry)) {
                         return Err(ReadError::BadTree { path, reason: "leads back into itself" });
@@ -265,6 +267,10 @@ impl<R: ReadAt> Volume<R> {
                     below.push((path.clone(), entry.clone()));
                 }
                 items.push(WalkItem { path, entry });
+            }
+            if claimed > u64::from(self.geometry.clusters) * MAX_OVERLAP {
+                let reason = "claims far more clusters than there are";
+                return Err(ReadError::BadTree { path: shown.to_owned(), reason });
             }
             waiting.extend(below.into_iter().rev());
         }
@@ -417,6 +423,12 @@ impl<R: ReadAt> Volume<R> {
         bytes.truncate(bytes.len() / DIR_ENTRY * DIR_ENTRY);
         Ok(bytes)
     }
+}
+
+/// What a directory's bytes hold but for the label and the dot entries.
+fn entries_in(bytes: &[u8]) -> Vec<DirEntry> {
+    let shown = |slot: &Slot| slot.short.attributes & ATTR_LABEL == 0 && !slot.is_dot();
+    Slots::new(bytes).filter(shown).map(|slot| slot.to_entry()).collect()
 }
 
 /// A window into the FAT, so that following a chain does not read a sector for every entry.

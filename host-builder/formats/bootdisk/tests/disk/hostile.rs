@@ -194,6 +194,23 @@ fn directories_within_themselves_end() {
 }
 
 #[test]
+fn a_tree_that_claims_the_volume_many_times_over_ends() {
+    let claim = |count: u64| {
+        move |volume: &Volume<&dyn ReadAt>, places: &Places| {
+            let many = volume.lookup("many").unwrap().first_cluster;
+            let start = places.root + u64::from(many - 2) * 4096;
+            // Behind the two dots, each file takes three long entries and a short one.
+            (0..count).map(|n| (start + (5 + 4 * n) * 32 + 28, vec![0xFF; 4])).collect::<Vec<_>>()
+        }
+    };
+    with_damage(claim(1), |volume| {
+        let file = volume.walk().unwrap().into_iter().find(|item| item.entry.size == u32::MAX).unwrap();
+        assert!(matches!(volume.open_file(&file.entry), Err(ReadError::BadChain { .. })));
+    });
+    with_damage(claim(5), |volume| assert!(matches!(volume.walk(), Err(ReadError::BadTree { .. }))));
+}
+
+#[test]
 fn a_short_device_is_an_error() {
     let files = Files::default();
     let mut head = vec![0; (MIB + 40 * 512) as usize];
