@@ -133,7 +133,8 @@ pub fn run(arguments: &Arguments, report: &Report) -> Result<Ending> {
         }
         Form::Qcow2 => qcow2(&disk, staged.file_mut(), report).with_context(cannot)?,
         Form::ZvolGz => {
-            zvol_gz(&disk, contents.stream.as_ref(), arguments, staged.file_mut(), report).with_context(cannot)?;
+            zvol_gz(&disk, contents.stream.as_ref(), arguments, staged.file_mut(), report)
+                .with_context(cannot)?;
         }
     }
     let written = staged.file().metadata().with_context(cannot)?.len();
@@ -244,7 +245,8 @@ fn zvol_gz(
     };
     let gzip_options = kiln_pgzip::Options { level: arguments.level, threads, ..Default::default() };
     let gzip = kiln_pgzip::Writer::new(file, gzip_options)?;
-    let mut writer = VolumeWriter::new(gzip, &options).hint("choose another name with --name DATASET@SNAPSHOT")?;
+    let mut writer =
+        VolumeWriter::new(gzip, &options).hint("choose another name with --name DATASET@SNAPSHOT")?;
     let progress = report.progress("compressing", disk.size());
     for_each_chunk(disk, &progress, |offset, chunk| {
         // Gaps are zero, so a piece of zeros needs not be looked at again block by block.

@@ -96,8 +96,12 @@ fn compare_found(comparison: &mut Comparison<'_>, a: &Found, b: &Found, argument
             let side_b = Side { tree: Arc::clone(tree_b), node: b.clone() };
             comparison.nodes("", side_a, side_b)
         }
-        (Subject::Bytes(_), Subject::Node { node, .. }) => different_things("plain file", node.metadata.kind.name()),
-        (Subject::Node { node, .. }, Subject::Bytes(_)) => different_things(node.metadata.kind.name(), "plain file"),
+        (Subject::Bytes(_), Subject::Node { node, .. }) => {
+            different_things("plain file", node.metadata.kind.name())
+        }
+        (Subject::Node { node, .. }, Subject::Bytes(_)) => {
+            different_things(node.metadata.kind.name(), "plain file")
+        }
     }
 }
 

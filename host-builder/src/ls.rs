@@ -120,7 +120,8 @@ fn long_line(node: &Node, name: &[u8]) -> String {
 /// Permission bits as `ls -l` shows them.
 fn permissions(mode: u32) -> String {
     let mut shown = String::with_capacity(9);
-    for (shift, special, set, unset) in [(6, 0o4000, 's', 'S'), (3, 0o2000, 's', 'S'), (0, 0o1000, 't', 'T')] {
+    for (shift, special, set, unset) in [(6, 0o4000, 's', 'S'), (3, 0o2000, 's', 'S'), (0, 0o1000, 't', 'T')]
+    {
         let bits = mode >> shift;
         shown.push(if bits & 4 == 0 { '-' } else { 'r' });
         shown.push(if bits & 2 == 0 { '-' } else { 'w' });

@@ -85,7 +85,10 @@ fn check(findings: &mut Findings, image: &Image, report: &Report) {
         }
         Shape::Stream => {}
         Shape::Gzip | Shape::Other => {
-            findings.problem("contents", "this is no disk, boot archive, FAT volume or tar archive that kiln knows");
+            findings.problem(
+                "contents",
+                "this is no disk, boot archive, FAT volume or tar archive that kiln knows",
+            );
         }
     }
 }
@@ -95,11 +98,15 @@ fn check_wrappings(findings: &mut Findings, contents: &Contents) {
         findings.passed("gzip", "the checksum and length of every member are right");
     }
     if let Some(offset) = contents.trailing {
-        findings.note("gzip", format!("from byte {offset} on something follows that is no gzip and is ignored"));
+        findings
+            .note("gzip", format!("from byte {offset} on something follows that is no gzip and is ignored"));
     }
     let Some(stream) = &contents.stream else { return };
     let Some(volume) = &stream.volume else {
-        findings.passed("stream", "its checksums are right; it is no whole volume, so its contents are not checked");
+        findings.passed(
+            "stream",
+            "its checksums are right; it is no whole volume, so its contents are not checked",
+        );
         return;
     };
     findings.passed(

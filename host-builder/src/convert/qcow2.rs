@@ -105,7 +105,11 @@ impl Layout {
         out.write_all(&cluster)?;
         let total = self.data_at() + self.data_clusters;
         let used_blocks = total.div_ceil(REFCOUNTS);
-        write_padded(out, (0..used_blocks).map(|index| (self.blocks_at() + index) * CLUSTER), self.table_clusters)?;
+        write_padded(
+            out,
+            (0..used_blocks).map(|index| (self.blocks_at() + index) * CLUSTER),
+            self.table_clusters,
+        )?;
         for block in 0..self.block_clusters {
             cluster.clear();
             for index in block * REFCOUNTS..(block + 1) * REFCOUNTS {

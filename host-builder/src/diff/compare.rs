@@ -69,7 +69,11 @@ pub struct Comparison<'a> {
 impl<'a> Comparison<'a> {
     /// Starts a comparison that gives its differences to `show` as it finds them. Archives of A and B are expanded
     /// into the two scratch places.
-    pub fn new(report: &'a Report, scratch: [Scratch; 2], show: &'a mut dyn FnMut(&Difference)) -> Comparison<'a> {
+    pub fn new(
+        report: &'a Report,
+        scratch: [Scratch; 2],
+        show: &'a mut dyn FnMut(&Difference),
+    ) -> Comparison<'a> {
         Comparison { report, scratch, show, count: 0, depth: 0 }
     }
 
@@ -158,8 +162,10 @@ impl<'a> Comparison<'a> {
         }
         // Two platforms have their stamps in the names of folders that otherwise correspond.
         let alone = |nodes: &BTreeMap<Vec<u8>, Node>| -> Option<(Vec<u8>, String)> {
-            let mut stamped =
-                nodes.values().filter(|node| node.is_directory()).filter_map(|node| Some((node, unstamped(node)?)));
+            let mut stamped = nodes
+                .values()
+                .filter(|node| node.is_directory())
+                .filter_map(|node| Some((node, unstamped(node)?)));
             let (node, name) = stamped.next()?;
             stamped.next().is_none().then(|| (node.name().to_vec(), name))
         };

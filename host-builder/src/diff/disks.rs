@@ -19,7 +19,12 @@ pub fn compare(comparison: &mut Comparison<'_>, a: &Source, b: &Source) -> Resul
     let pairs = a.mbr.partitions.iter().zip(&b.mbr.partitions);
     for (number, (partition_a, partition_b)) in (1..).zip(pairs) {
         let place = format!("partition {number}");
-        comparison.property(&place, "table entry", describe(partition_a.as_ref()), describe(partition_b.as_ref()));
+        comparison.property(
+            &place,
+            "table entry",
+            describe(partition_a.as_ref()),
+            describe(partition_b.as_ref()),
+        );
         if let (Some(partition_a), Some(partition_b)) = (partition_a, partition_b)
             && Some(number) != fat
         {

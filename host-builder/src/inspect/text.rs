@@ -165,7 +165,10 @@ impl Page {
         ] {
             value.iter().for_each(|value| self.line(name, value));
         }
-        self.line("agreement", if manifest.problems.is_empty() { "agrees with the image" } else { "DISAGREES" });
+        self.line(
+            "agreement",
+            if manifest.problems.is_empty() { "agrees with the image" } else { "DISAGREES" },
+        );
         manifest.problems.iter().for_each(|problem| self.item(problem));
         manifest.cautions.iter().for_each(|caution| self.item(&format!("caution: {caution}")));
     }

@@ -62,7 +62,10 @@ fn check_hash(findings: &mut Findings, place: &str, archive: &BootArchive, repor
         let problem = format!("says {}, but the SHA-1 of the archive is {sha1}", show(stated.as_bytes()));
         findings.problem(hash_place, problem);
     } else if text.len() < HASH_BYTES {
-        let note = format!("has {} bytes; kernels before November 2013 skip the check below {HASH_BYTES}", text.len());
+        let note = format!(
+            "has {} bytes; kernels before November 2013 skip the check below {HASH_BYTES}",
+            text.len()
+        );
         findings.note(hash_place, note);
     } else {
         findings.passed(hash_place, "agrees with the archive");

@@ -77,7 +77,9 @@ fn check_table(findings: &mut Findings, disk: &Disk, number: usize, partition: &
 /// Checks a FAT volume; `partition` is what it lies in.
 pub fn check_fat(findings: &mut Findings, tree: &FatTree, partition: Option<&Partition>) {
     let place = partition.map(|partition| (partition.first_lba, partition.sectors));
-    let Some(found) = findings.take("FAT", tree.volume().check(place).map_err(anyhow::Error::new)) else { return };
+    let Some(found) = findings.take("FAT", tree.volume().check(place).map_err(anyhow::Error::new)) else {
+        return;
+    };
     let mut sound = true;
     for finding in found {
         let (place, text) = (format!("FAT, {}", finding.place), finding.detail);
@@ -102,7 +104,8 @@ fn check_loader(findings: &mut Findings, boot: &Boot, tree: &Arc<FatTree>, parti
         Loader::None => findings.problem(place, "there is none: the disk does not start"),
         Loader::Unknown => findings.note(place, "it is none that kiln knows, so nothing is checked about it"),
         Loader::GrubLegacy { by_name: true, .. } if find(&**tree, GRUB_STAGE2).is_err() => {
-            findings.problem(place, format!("GRUB's stage 1.5 looks for {GRUB_STAGE2}, which does not exist"));
+            findings
+                .problem(place, format!("GRUB's stage 1.5 looks for {GRUB_STAGE2}, which does not exist"));
         }
         known => findings.passed(place, survey::describe(known)),
     }
@@ -124,7 +127,12 @@ fn check_loader(findings: &mut Findings, boot: &Boot, tree: &Arc<FatTree>, parti
     }
 }
 
-fn check_block_lists(findings: &mut Findings, entry: &TableEntry, tree: &Arc<FatTree>, partition: &Partition) {
+fn check_block_lists(
+    findings: &mut Findings,
+    entry: &TableEntry,
+    tree: &Arc<FatTree>,
+    partition: &Partition,
+) {
     let place = format!("block list of '{}'", entry.title);
     for load in &entry.loads {
         let result = file_on_disk(tree, &load.name, partition);
@@ -136,7 +144,8 @@ fn check_block_lists(findings: &mut Findings, entry: &TableEntry, tree: &Arc<Fat
             );
         }
         if bytes < u64::from(load.bytes) {
-            findings.problem(&place, format!("reads {} bytes of {}, which has {bytes}", load.bytes, load.name));
+            findings
+                .problem(&place, format!("reads {} bytes of {}, which has {bytes}", load.bytes, load.name));
         }
     }
     for module in &entry.modules {
@@ -145,7 +154,10 @@ fn check_block_lists(findings: &mut Findings, entry: &TableEntry, tree: &Arc<Fat
         if let Ok(node) = find(&**tree, path)
             && node.metadata.size != length
         {
-            findings.problem(&place, format!("gives {length} bytes for {path}, which has {}", node.metadata.size));
+            findings.problem(
+                &place,
+                format!("gives {length} bytes for {path}, which has {}", node.metadata.size),
+            );
         }
     }
 }
@@ -164,8 +176,7 @@ fn file_on_disk(tree: &Arc<FatTree>, path: &str, partition: &Partition) -> Resul
 /// after lower-casing them.
 fn find(tree: &dyn Tree, path: &str) -> Result<Node> {
     let Some(node) = tree::find(tree, path.as_bytes(), true)? else { anyhow::bail!("{path} does not exist") };
-    let lower_case_of_short =
-        |name: &str, node: &Handle| matches!(node, Handle::Fat(entry) if entry.name == entry.short_name && entry.name.to_lowercase() == name);
+    let lower_case_of_short = |name: &str, node: &Handle| matches!(node, Handle::Fat(entry) if entry.name == entry.short_name && entry.name.to_lowercase() == name);
     let mut so_far = String::new();
     for name in path.split('/').filter(|name| !name.is_empty()) {
         so_far = format!("{so_far}/{name}");
