@@ -136,7 +136,11 @@ fn the_boot_archive_is_changed_as_promised() {
     assert!(!said.stdout.contains("root.password"), "{}", said.stdout);
 
     let difference =
-        lab.kiln(&["diff", platform.to_str().unwrap(), &format!("{image}:/os/{STAMP}/platform")]);
+        lab.kiln(&[
+        "diff",
+        &format!("{}:/platform-{STAMP}", platform.display()),
+        &format!("{image}:/os/{STAMP}/platform"),
+    ]);
     assert_eq!(difference.status, 1, "{}", difference.stderr);
     for name in ["root.password", "etc/issue", "etc/shadow", "lib/big"] {
         assert!(difference.stdout.contains(name), "{name}: {}", difference.stdout);
