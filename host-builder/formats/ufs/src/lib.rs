@@ -3,6 +3,28 @@
 //! A file system lives on anything with positioned reads and writes ([`positioned_io`]) and is never held in memory
 //! as a whole. Nothing here reads a clock or a source of randomness: times and generation seeds are arguments, so the
 //! same edits give the same bytes.
+//!
+//! ```
+//! use kiln_ufs::{Attributes, EditOptions, MakeOptions, Timestamp, make};
+//!
+//! # fn main() -> kiln_ufs::Result<()> {
+//! let time = 1_400_000_000;
+//! let options = MakeOptions { bytes: 8 << 20, bytes_per_inode: 12248, time, generation_seed: 1 };
+//! let fs = make(Vec::new(), &options)?;
+//!
+//! let mut editor = fs.edit(EditOptions { time: Timestamp::from_seconds(time), generation_seed: 1 });
+//! let directory = Attributes { mode: 0o755, uid: 0, gid: 3 };
+//! editor.create_dir_all(b"/etc/svc", &directory)?;
+//! editor.put_file(b"/etc/issue", &Attributes { mode: 0o644, uid: 0, gid: 3 }, &b"welcome\n"[..])?;
+//! editor.grow(16 << 20)?;
+//! let fs = editor.finish(time)?;
+//!
+//! assert_eq!(fs.read(b"/etc/issue", 1024)?, b"welcome\n");
+//! let image = fs.into_device();
+//! assert!(kiln_ufs::check::check(&image, 16 << 20)?.is_clean());
+//! # Ok(())
+//! # }
+//! ```
 #![forbid(unsafe_code)]
 
 mod alloc;

@@ -30,10 +30,10 @@ pub struct Statistics {
     pub groups: u32,
 }
 
-/// An upper estimate of what new files need.
+/// What new files need, counted before they are written.
 ///
-/// Tails of files are counted as fragments, which is exact as long as partly used blocks fit them, so
-/// [`FileSystem::fits`] keeps a reserve. A name is counted as a directory entry of its own chunk share.
+/// Contents are counted exactly: fragments of tails, whole blocks, indirect blocks. What names add to their directories
+/// is an upper estimate. [`FileSystem::fits`] adds a reserve, for tails may find no hole of their size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Demand {
     geometry: Geometry,

@@ -7,8 +7,8 @@ use std::io::{self, Read};
 use kiln_ufs::check::check;
 use kiln_ufs::layout::INODE_SIZE;
 use kiln_ufs::{
-    Attributes, EditOptions, Editor, ErrorKind, FileSystem, FileType, MakeOptions, Metadata, Node, Timestamp,
-    make,
+    Attributes, Demand, EditOptions, Editor, ErrorKind, FileSystem, FileType, MakeOptions, Metadata, Node,
+    Timestamp, make,
 };
 
 const NOW: Timestamp = Timestamp { seconds: 1_700_000_100, microseconds: 250_000 };
@@ -79,6 +79,23 @@ fn files_of_every_shape_come_back() {
     // 1036 blocks fill the single indirect block; one more needs two levels.
     assert_eq!(sectors(4_243_456), 8 * 1037);
     assert_eq!(sectors(4_300_001), 8 * (1050 + 3));
+}
+
+#[test]
+fn a_demand_counts_what_files_take() {
+    let mut editor = empty(32 << 20);
+    for size in SIZES {
+        let mut demand = Demand::new(editor.geometry());
+        demand.file(size as u64);
+        editor.put_file(b"/f", &FILE, pattern(size).as_slice()).unwrap();
+        assert_eq!(demand.bytes(), u64::from(editor.metadata(b"/f").unwrap().sectors) * 512, "{size}");
+        assert_eq!(demand.inodes(), 1);
+    }
+    let mut beyond = Demand::new(editor.geometry());
+    beyond.file(u64::MAX);
+    beyond.file(u64::MAX);
+    assert!(!editor.fits(&beyond));
+    assert_eq!(editor.length_for(&beyond), None);
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::io::Read;
+
 use kiln_ufs::check::check;
 use kiln_ufs::{
     Attributes, Demand, EditOptions, Editor, ErrorKind, FileSystem, MakeOptions, Timestamp, make,
@@ -50,7 +52,9 @@ fn growing_is_what_growfs_does() {
     // Superblock and group headers, but for times (32, 132), the clean flag's neighbours and in-core pointers.
     let masked = |image: &[u8], at: u64, len: u32, holes: &[std::ops::Range<usize>]| {
         let mut bytes = image[at as usize..][..len as usize].to_vec();
-        holes.iter().for_each(|hole| bytes[hole.clone()].fill(0));
+        for hole in holes {
+            bytes[hole.clone()].fill(0);
+        }
         bytes
     };
     let same = |what: &str, at: u64, len: u32, holes: &[std::ops::Range<usize>]| {
@@ -76,25 +80,25 @@ fn sixty_four_groups() -> Editor<std::fs::File> {
     fs.edit(OPTIONS)
 }
 
+/// A pointer in the inode at a path: the word at 40 is the first block, that at 88 the indirect one.
+fn pointer(fs: &FileSystem<std::fs::File>, path: &[u8], at: u64) -> u32 {
+    let inode = fs.geometry().inode_offset(fs.metadata(path).unwrap().ino);
+    let mut word = [0; 4];
+    fs.device().read_exact_at(inode + at, &mut word).unwrap();
+    u32::from_le_bytes(word)
+}
+
 #[test]
 fn what_is_behind_the_summary_area_moves() {
     let mut editor = sixty_four_groups();
     // Fragments 77 to 79 lie right behind the summary area: a tail of three fragments takes them, a tail of one and
     // one of two do the same after it is gone.
     editor.create_file(b"/three", &FILE, &[3; 3000][..]).unwrap();
-    editor.create_file(b"/more", &FILE, &[4; 100_000][..]).unwrap();
+    editor.create_file(b"/more", &FILE, vec![4; 100_000].as_slice()).unwrap();
     let before = tree(&editor);
-    let taken = |editor: &Editor<std::fs::File>| {
-        let ino = editor.metadata(b"/three").unwrap().ino;
-        let mut word = [0; 4];
-        let fs: &FileSystem<std::fs::File> = editor;
-        let device = fs.geometry().inode_offset(ino) + 40;
-        fs.device().read_exact_at(device, &mut word).unwrap();
-        u32::from_le_bytes(word)
-    };
-    assert_eq!(taken(&editor), 77);
+    assert_eq!(pointer(&editor, b"/three", 40), 77);
     editor.grow(310 << 20).unwrap();
-    assert_ne!(taken(&editor), 77);
+    assert_ne!(pointer(&editor, b"/three", 40), 77);
     assert_eq!(editor.geometry().cssize, 2048);
     assert_eq!(tree(&editor), before);
     let fs = editor.finish(1_700_000_200).unwrap();
@@ -105,13 +109,12 @@ fn what_is_behind_the_summary_area_moves() {
 }
 
 #[test]
-fn whole_blocks_and_indirect_blocks_move_too() {
+fn whole_blocks_move_too() {
     // Up to 2 GiB the summary area takes seven fragments: what is in the next two blocks has to go.
     let mut editor = sixty_four_groups();
     editor.remove_dir(b"/lost+found").unwrap();
-    // The freed block of lost+found is the first free one, so the file begins there; its indirect block follows.
     editor.create_file(b"/a", &FILE, &[1; 4096][..]).unwrap();
-    editor.create_file(b"/b", &FILE, &[2; 60_000][..]).unwrap();
+    assert_eq!(pointer(&editor, b"/a", 40), 80, "the freed block of lost+found is the first there is");
     let before = tree(&editor);
     editor.grow(2 << 30).unwrap();
     assert_eq!(editor.geometry().cssize, 7168);
@@ -122,11 +125,32 @@ fn whole_blocks_and_indirect_blocks_move_too() {
 }
 
 #[test]
+fn indirect_blocks_move_even_when_all_is_full() {
+    let mut editor = sixty_four_groups();
+    editor.create_file(b"/gap", &FILE, &[1; 4096][..]).unwrap();
+    editor.create_file(b"/b", &FILE, vec![2; 12 * 4096].as_slice()).unwrap();
+    editor.create_file(b"/fill", &FILE, std::io::empty()).unwrap();
+    for step in [64 << 20, 4 << 20, 256 << 10, 4096] {
+        while editor.append(b"/fill", std::io::repeat(3).take(step)).is_ok() {}
+    }
+    editor.remove_file(b"/gap").unwrap();
+    editor.remove_dir(b"/lost+found").unwrap();
+    editor.append(b"/b", &[4; 4096][..]).unwrap();
+    assert_eq!(pointer(&editor, b"/b", 88), 80, "the only block in front of the gap");
+    let contents = editor.read(b"/b", 1 << 20).unwrap();
+    editor.grow(2 << 30).unwrap();
+    assert_ne!(pointer(&editor, b"/b", 88), 80);
+    assert_eq!(editor.read(b"/b", 1 << 20).unwrap(), contents);
+    let device = editor.finish(1_700_000_200).unwrap().into_device();
+    assert_clean(&device, 2 << 30);
+}
+
+#[test]
 fn any_step_is_clean() {
     let options =
         MakeOptions { bytes: 4 << 20, bytes_per_inode: 12248, time: 1_700_000_000, generation_seed: 1 };
     let mut editor = make(Vec::new(), &options).unwrap().edit(OPTIONS);
-    editor.create_file(b"/f", &FILE, &[9; 70_000][..]).unwrap();
+    editor.create_file(b"/f", &FILE, vec![9; 70_000].as_slice()).unwrap();
     let before = tree(&editor);
     let mut len = 4 << 20;
     for step in [512, 1024, 4096, 30_000, 61_440, 1 << 20, 2_468_864, 7_000_064] {

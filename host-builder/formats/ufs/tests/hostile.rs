@@ -25,7 +25,7 @@ fn put(image: &mut [u8], at: u64, value: u32) {
 fn holes_reservations_and_three_levels_read_as_they_should() {
     // A file of five blocks is turned by hand into a sparse one behind all three indirect levels.
     let mut editor = small();
-    editor.create_file(b"/f", &FILE, [7; 5 * 4096].as_slice()).unwrap();
+    editor.create_file(b"/f", &FILE, vec![7; 5 * 4096].as_slice()).unwrap();
     let metadata = editor.metadata(b"/f").unwrap();
     let fs = editor.finish(1_700_000_200).unwrap();
     let (geometry, inode) = (*fs.geometry(), fs.geometry().inode_offset(metadata.ino));
@@ -67,7 +67,7 @@ fn holes_reservations_and_three_levels_read_as_they_should() {
     editor.remove_file(b"/f").unwrap();
     assert_eq!(editor.statistics(), small().statistics());
     let image = editor.finish(1_700_000_200).unwrap().into_device();
-    // The flag for large files outlives them, as it does in the kernel; the rest must be well.
+    // The flag for large files outlives the last of them; the rest must be well.
     let mut image = image;
     image[8192 + 211] = 0;
     assert!(check(&image, 2 << 20).unwrap().is_clean());
@@ -150,7 +150,7 @@ fn change(fs: FileSystem<Vec<u8>>) -> Result<Vec<u8>, Error> {
     let paths = editor.walk(b"/")?.map(|entry| entry.map(|entry| entry.path));
     let paths = paths.collect::<Result<Vec<_>, Error>>()?;
     let mut results = vec![
-        editor.create_file(b"/new", &FILE, &[1; 60_000][..]),
+        editor.create_file(b"/new", &FILE, vec![1; 60_000].as_slice()),
         editor.create_dir(b"/dir", &FILE),
         editor.grow(3 << 20),
     ];
@@ -171,7 +171,7 @@ fn change(fs: FileSystem<Vec<u8>>) -> Result<Vec<u8>, Error> {
 fn victim() -> (Vec<u8>, Vec<usize>) {
     let mut editor = small();
     editor.create_dir_all(b"/d/e", &FILE).unwrap();
-    editor.create_file(b"/d/f", &FILE, &[1; 60_000][..]).unwrap();
+    editor.create_file(b"/d/f", &FILE, vec![1; 60_000].as_slice()).unwrap();
     editor.create_file(b"/d/g", &FILE, &[1; 300][..]).unwrap();
     editor.symlink(b"/d/e/l", b"../f", &FILE).unwrap();
     let fs = editor.finish(1_700_000_200).unwrap();

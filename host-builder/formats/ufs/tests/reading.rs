@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::fmt::Write;
 use std::io::Read;
 
 use kiln_ufs::{ErrorKind, FileSystem, FileType};
@@ -9,7 +10,6 @@ use positioned_io::ReadAt;
 use sha1::{Digest, Sha1};
 
 fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
     bytes.iter().fold(String::new(), |mut hex, byte| {
         write!(hex, "{byte:02x}").unwrap();
         hex
@@ -47,15 +47,17 @@ pub fn list<D: ReadAt>(fs: &FileSystem<D>) -> String {
             }
             None => (String::new(), "-".to_owned()),
         };
-        list.push_str(&format!(
-            "{:o} {} {} {} {} {}\n",
+        writeln!(
+            list,
+            "{:o} {} {} {} {} {}",
             mode_type(metadata.kind) | u32::from(metadata.mode),
             metadata.uid,
             metadata.gid,
             size,
             digest,
             String::from_utf8(entry.path).unwrap(),
-        ));
+        )
+        .unwrap();
     }
     list
 }

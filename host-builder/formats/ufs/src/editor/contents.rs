@@ -10,7 +10,7 @@ use super::{Attributes, Editor};
 use crate::blockmap::{self, Mapped, Route};
 use crate::error::{Error, ErrorKind, Result};
 use crate::inode::FileType;
-use crate::layout::{DIRECT_POINTERS, FLAG_LARGE_FILES, INODE_FALLOCATED, Inode};
+use crate::layout::{DIRECT_POINTERS, FLAG_LARGE_FILES, INODE_FALLOCATED, Inode, MODE_TYPE};
 
 /// Bytes taken from a source at once. What fits is laid out in one run if the device has one, so larger is more
 /// contiguous; a multiple of every block size.
@@ -130,16 +130,20 @@ impl<D: ReadAt + WriteAt> Editor<D> {
         let bsize = geometry.bsize as usize;
         let route = blockmap::route(&geometry, lbn).ok_or_else(|| Error::new(ErrorKind::FileTooLarge, ""))?;
         let prefer = self.preferred(ino, inode, lbn)?;
+        // How many pointers follow in the same place, and where that place is unless it is the inode. An indirect block
+        // that has to be made comes in front of its data, so nothing is taken yet if there is no room for it.
         let (slots, leaf) = match route {
             Route::Direct(slot) => (DIRECT_POINTERS - slot, None),
             Route::Indirect { level, indices } => {
                 let leaf = self.leaf(inode, level, &indices[..level], prefer)?;
                 let index = indices[level];
-                (
-                    (geometry.nindir() - index) as usize,
-                    Some(geometry.frag_offset(leaf) + u64::from(index) * 4),
-                )
+                ((geometry.nindir() - index) as usize, Some((leaf, index)))
             }
+        };
+        // Data whose indirect block has just been made goes right behind that.
+        let prefer = match leaf {
+            Some((leaf, 0)) => leaf + geometry.frag,
+            _ => prefer,
         };
         let tail = geometry.frags_for((bytes.len() % bsize) as u32);
         let in_fragments = matches!(route, Route::Direct(_)) && tail < geometry.frag;
@@ -148,7 +152,6 @@ impl<D: ReadAt + WriteAt> Editor<D> {
             let frag = self.alloc.take_frags(&mut self.fs, prefer, tail)?;
             (frag, 1, tail)
         } else {
-            let prefer = self.preferred(ino, inode, lbn)?;
             let (frag, count) = self.alloc.take_blocks(&mut self.fs, prefer, full.min(slots) as u32)?;
             (frag, count, count * geometry.frag)
         };
@@ -161,8 +164,9 @@ impl<D: ReadAt + WriteAt> Editor<D> {
                     *place = Self::pointer(pointer);
                 }
             }
-            (Route::Indirect { .. }, Some(offset)) => {
+            (_, Some((leaf, index))) => {
                 let bytes: Vec<u8> = pointers.flat_map(u32::to_le_bytes).collect();
+                let offset = geometry.frag_offset(leaf) + u64::from(index) * 4;
                 self.fs.device.write("indirect block", offset, &bytes)?;
             }
             (Route::Indirect { .. }, None) => {}
@@ -361,10 +365,10 @@ impl<D: ReadAt + WriteAt> Editor<D> {
             Err(error) if error.kind() == ErrorKind::NotFound => self.create_file(path, attributes, contents),
             Err(error) => Err(error),
             Ok(_) => {
+                attributes.check()?;
                 self.replace_file(path, contents)?;
                 let (ino, mut inode) = self.regular(path)?;
-                let mode = inode.mode.get() & crate::layout::MODE_TYPE | attributes.mode & 0o7777;
-                inode.mode.set(mode);
+                inode.mode.set(inode.mode.get() & MODE_TYPE | attributes.mode);
                 crate::inode::set_owner(&mut inode, attributes.uid, attributes.gid);
                 self.write_inode(ino, &inode)
             }

@@ -40,6 +40,21 @@ pub struct Attributes {
     pub gid: u32,
 }
 
+/// Refuses a mode with bits of a type.
+fn check_mode(mode: u16) -> Result<()> {
+    if mode & MODE_TYPE == 0 {
+        Ok(())
+    } else {
+        Err(Error::new(ErrorKind::InvalidArgument, format!("mode {mode:o}")))
+    }
+}
+
+impl Attributes {
+    fn check(&self) -> Result<()> {
+        check_mode(self.mode)
+    }
+}
+
 /// A special file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Node {
@@ -131,9 +146,7 @@ impl<D: ReadAt + WriteAt> Editor<D> {
 
     /// Takes an inode near a directory and fills in what every kind has in common. It is not written yet.
     fn new_inode(&mut self, near: u32, kind: u16, attributes: &Attributes) -> Result<(u32, Inode)> {
-        if attributes.mode & MODE_TYPE != 0 {
-            return Err(Error::new(ErrorKind::InvalidArgument, format!("mode {:o}", attributes.mode)));
-        }
+        attributes.check()?;
         let directory = kind == crate::layout::MODE_DIRECTORY;
         let group = near / self.fs.geometry.ipg;
         let ino = self.alloc.take_inode(&mut self.fs, group, directory)?;
@@ -179,9 +192,7 @@ impl<D: ReadAt + WriteAt> Editor<D> {
     /// # Errors
     /// [`ErrorKind::InvalidArgument`] for other bits.
     pub fn set_mode(&mut self, path: &[u8], mode: u16) -> Result<()> {
-        if mode & MODE_TYPE != 0 {
-            return Err(Error::new(ErrorKind::InvalidArgument, format!("mode {mode:o}")).or_path(path));
-        }
+        check_mode(mode).map_err(|error| error.or_path(path))?;
         self.change(path, |inode| inode.mode = U16::new(inode.mode.get() & MODE_TYPE | mode))
     }
 

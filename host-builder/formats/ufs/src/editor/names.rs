@@ -296,7 +296,10 @@ impl<D: ReadAt + WriteAt> Editor<D> {
             let mut chunk = directory::empty_chunk();
             directory::insert(&mut chunk, ino, name)
                 .map_err(|broken| Error::corrupt(format!("directory {}", parent.ino), 0, broken))?;
-            self.extend(parent.ino, &mut parent.inode, &mut &chunk[..])?;
+            if let Err(error) = self.extend(parent.ino, &mut parent.inode, &mut &chunk[..]) {
+                self.write_inode(parent.ino, &parent.inode)?;
+                return Err(error);
+            }
         }
         self.touch(&mut parent.inode);
         self.write_inode(parent.ino, &parent.inode)
