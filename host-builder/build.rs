@@ -1,4 +1,5 @@
-//! Compiles the kernel of the stand-in platform, which the program carries to make demo platforms and test images.
+//! Compiles the kernel of the stand-in platform, which the program carries to make demo platforms and test
+//! images.
 
 use std::path::PathBuf;
 use std::{env, fs};

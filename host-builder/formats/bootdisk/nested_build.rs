@@ -1,10 +1,10 @@
-//! A cargo call inside a build script: how the boot loader and the stand-in kernel are compiled for bare x86-64 by
-//! the same `cargo build` that compiles the host programs, on a host of any architecture.
+//! A cargo call inside a build script: how the boot loader and the stand-in kernel are compiled for bare
+//! x86-64 by the same `cargo build` that compiles the host programs, on a host of any architecture.
 //!
 //! A build script inherits the environment of the outer cargo, and much of it (`CARGO_ENCODED_RUSTFLAGS`, a
 //! `RUSTC_WORKSPACE_WRAPPER` left by clippy, `CARGO_BUILD_TARGET`) would change the inner build or break it. So the
-//! inner cargo starts without any `CARGO*` and `RUST*` variable but those that say where the toolchain is, gets its
-//! compiler flags from here alone, and works in a target folder of its own.
+//! inner cargo starts without any `CARGO*` and `RUST*` variable but those that say where the toolchain is,
+//! gets its compiler flags from here alone, and works in a target folder of its own.
 
 use std::env;
 use std::path::{Path, PathBuf};

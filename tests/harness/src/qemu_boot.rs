@@ -1,8 +1,8 @@
 //! Booting a disk image in QEMU: SeaBIOS, software emulation, the first serial port in the test's hands.
 //!
-//! The machine has the device `isa-debug-exit` at port 0xF4, by which the kernel of the stand-in platform ends it with a
-//! status, and a second serial port whose output goes to a file: on SmartOS that port is the metadata channel, which no boot
-//! loader may touch.
+//! The machine has the device `isa-debug-exit` at port 0xF4, by which the kernel of the stand-in platform
+//! ends it with a status, and a second serial port whose output goes to a file: on SmartOS that port is the
+//! metadata channel, which no boot loader may touch.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -105,7 +105,8 @@ impl Output {
     }
 }
 
-/// Whether machines can be started here. If not, the skip has been reported and the calling test has to return.
+/// Whether machines can be started here. If not, the skip has been reported and the calling test has to
+/// return.
 ///
 /// # Panics
 /// When QEMU is missing and `KILN_REQUIRE_TOOLS` is set.
@@ -164,8 +165,8 @@ impl QemuBoot {
         Ok(Self { process, keyboard, output, consumed: 0, folder, sockets, _slot: slot })
     }
 
-    /// Waits until `text` has come out of the first serial port, and gives everything since the last wait, up to and
-    /// including `text`.
+    /// Waits until `text` has come out of the first serial port, and gives everything since the last wait, up
+    /// to and including `text`.
     ///
     /// # Errors
     /// When `limit` passes or the machine ends without it; the error shows all output.
@@ -206,8 +207,8 @@ impl QemuBoot {
         self.monitor("send-key", &format!(r#"{{"keys":[{{"type":"qcode","data":"{key}"}}]}}"#))
     }
 
-    /// Waits until `text` stands in a line of the screen, and gives the whole screen. There is one with `-vga std` among
-    /// the extra arguments.
+    /// Waits until `text` stands in a line of the screen, and gives the whole screen. There is one with `-vga
+    /// std` among the extra arguments.
     ///
     /// # Errors
     /// When `limit` passes before; the error shows the screen.
@@ -261,8 +262,8 @@ impl QemuBoot {
         String::from_utf8_lossy(&self.output.lock().bytes).into_owned()
     }
 
-    /// Waits for the machine to end and gives QEMU's exit status: 2 v + 1 after the kernel wrote v to port 0xF4, 0 after a
-    /// reset or a power-off.
+    /// Waits for the machine to end and gives QEMU's exit status: 2 v + 1 after the kernel wrote v to port
+    /// 0xF4, 0 after a reset or a power-off.
     ///
     /// # Errors
     /// When `limit` passes first; the error shows all output.

@@ -1,4 +1,5 @@
-//! The kernel's command line by the rules of illumos (uts/i86pc/os/fakebop.c): path, boot arguments, properties.
+//! The kernel's command line by the rules of illumos (uts/i86pc/os/fakebop.c): path, boot arguments,
+//! properties.
 
 use core::fmt::{self, Display};
 

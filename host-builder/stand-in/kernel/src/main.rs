@@ -1,7 +1,8 @@
-//! The kernel of the stand-in platform. It boots like the 64-bit kernel of illumos as far as a boot loader can tell:
-//! the same kind of Multiboot header, the same rules for the command line, the modules and the digest of the boot archive, and
-//! the same way of reading the archive. Then it tells on the first serial port what it was given, prints `/etc/issue` of
-//! the archive, and ends the virtual machine. Every line it prints is described in README.md.
+//! The kernel of the stand-in platform. It boots like the 64-bit kernel of illumos as far as a boot loader
+//! can tell: the same kind of Multiboot header, the same rules for the command line, the modules and the
+//! digest of the boot archive, and the same way of reading the archive. Then it tells on the first serial
+//! port what it was given, prints `/etc/issue` of the archive, and ends the virtual machine. Every line it
+//! prints is described in README.md.
 
 #![no_std]
 #![no_main]

@@ -1,8 +1,8 @@
 //! Which module is the boot archive and which one its digest, by both rules that kernels have had.
 //!
-//! *By order* (November 2012 to November 2013): the first module is the ramdisk; of two and more, the last lists the digests of
-//! those before it. *By type* (from November 2013 on, illumos issue 5886): a module's string says what it is; one or two
-//! modules whose strings say nothing are a ramdisk and its digest.
+//! *By order* (November 2012 to November 2013): the first module is the ramdisk; of two and more, the last lists
+//! the digests of those before it. *By type* (from November 2013 on, illumos issue 5886): a module's string says
+//! what it is; one or two modules whose strings say nothing are a ramdisk and its digest.
 
 use core::fmt::{self, Display};
 
@@ -63,7 +63,8 @@ fn by_position(modules: &Modules) -> bool {
             .all(|module| value(&module, b"type=").is_none() && value(&module, b"hash=").is_none())
 }
 
-/// The module that becomes the ramdisk by the newer rule. With one or two plain modules that is the older rule's, too.
+/// The module that becomes the ramdisk by the newer rule. With one or two plain modules that is the older
+/// rule's, too.
 pub fn ramdisk(modules: &Modules) -> Option<Module> {
     if by_position(modules) {
         return modules.iter().next();

@@ -58,7 +58,8 @@ pub fn set_up() {
     }
 }
 
-/// Ends the virtual machine, or stops if it cannot be ended. Nothing may be printed any more: the machine runs on for a moment.
+/// Ends the virtual machine, or stops if it cannot be ended. Nothing may be printed any more: the machine
+/// runs on for a moment.
 pub fn leave(status: Status) -> ! {
     // The last characters may still be in the FIFO.
     for _ in 0..0x10_0000 {

@@ -1,5 +1,6 @@
-//! The boot archive, read the way illumos reads it before its root is mounted (common/fs/ufsops.c): the magic number alone
-//! decides, paths are looked up entry by entry, symbolic links are read from their first block, holes are unknown.
+//! The boot archive, read the way illumos reads it before its root is mounted (common/fs/ufsops.c): the magic
+//! number alone decides, paths are looked up entry by entry, symbolic links are read from their first block,
+//! holes are unknown.
 //!
 //! Unlike that reader this one ends with words, not with a fault, when the archive is damaged.
 

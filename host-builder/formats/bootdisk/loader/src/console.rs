@@ -1,4 +1,5 @@
-//! The two consoles, which show the same text and accept the same keys: COM1, and screen and keyboard. Either may be missing.
+//! The two consoles, which show the same text and accept the same keys: COM1, and screen and keyboard. Either
+//! may be missing.
 
 use crate::firmware::{self, Registers};
 
@@ -49,8 +50,8 @@ impl Console {
     /// Finds out what is there. The first sector has set up the serial port.
     pub fn new() -> Self {
         let com1 = firmware::port_in(COM1_LINE_STATUS) != ABSENT;
-        // Firmware that has no screen but a serial port may redirect INT 10h to that port (SeaBIOS does); then one of
-        // the two ways to the same terminal is enough.
+        // Firmware that has no screen but a serial port may redirect INT 10h to that port (SeaBIOS does);
+        // then one of the two ways to the same terminal is enough.
         let screen = !com1 || firmware::low_word(SCREEN_VECTOR_SEGMENT) != FIRMWARE_SEGMENT;
         Self { com1, screen, escape: Escape::None }
     }
@@ -87,8 +88,8 @@ impl Console {
 
     fn byte(&mut self, byte: u8) {
         if self.com1 {
-            // A full FIFO takes 1.4 ms to empty, and reading a port about one microsecond. A port that never gets ready must
-            // not hang the machine.
+            // A full FIFO takes 1.4 ms to empty, and reading a port about one microsecond. A port that never
+            // gets ready must not hang the machine.
             for _ in 0..0x2000 {
                 if firmware::port_in(COM1_LINE_STATUS) & TRANSMITTER_EMPTY != 0 {
                     firmware::port_out(COM1_DATA, byte);

@@ -46,8 +46,8 @@ pub fn read(drive: u8, lba: u32, sectors: u32) -> Result<&'static [u8], ReadErro
             lba: u64::from(lba),
         };
         let at = &raw mut disk_packet;
-        // SAFETY: the packet has its sixteen bytes in the first sector, and only this function uses them now. It lies at an
-        // address divisible by four only, and the firmware may write to it.
+        // SAFETY: the packet has its sixteen bytes in the first sector, and only this function uses them now.
+        // It lies at an address divisible by four only, and the firmware may write to it.
         unsafe { at.write_unaligned(packet) };
         let drive = u32::from(drive);
         let answer =
@@ -55,7 +55,8 @@ pub fn read(drive: u8, lba: u32, sectors: u32) -> Result<&'static [u8], ReadErro
                 .call(0x13);
         if !answer.carry() {
             let bytes = (sectors * SECTOR) as usize;
-            // SAFETY: the buffer has room for `MAX_SECTORS`; only the firmware writes there, inside this function.
+            // SAFETY: the buffer has room for `MAX_SECTORS`; only the firmware writes there, inside this
+            // function.
             return Ok(unsafe { core::slice::from_raw_parts(with_exposed_provenance(DISK_BUFFER), bytes) });
         }
         status = (answer.eax >> 8) as u8;

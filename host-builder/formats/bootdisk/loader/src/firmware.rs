@@ -33,8 +33,8 @@ impl Registers {
     /// Calls interrupt `vector` with these registers and takes over what it returns.
     pub fn call(mut self, vector: u8) -> Self {
         self.vector = u32::from(vector);
-        // SAFETY: modes.s reads and writes exactly this structure, preserves what the ABI asks for, and uses no memory
-        // that Rust knows of.
+        // SAFETY: modes.s reads and writes exactly this structure, preserves what the ABI asks for, and uses
+        // no memory that Rust knows of.
         unsafe { firmware_call(&raw mut self) };
         self
     }
@@ -57,8 +57,8 @@ pub fn idle() {
 
 /// Reads the 16-bit word at `address` of the interrupt vectors or the firmware's data area.
 pub fn low_word(address: usize) -> u16 {
-    // SAFETY: the first 1280 bytes of memory are mapped, and belong to the firmware, which may change them at any time;
-    // hence the volatile read. Every address used is even.
+    // SAFETY: the first 1280 bytes of memory are mapped, and belong to the firmware, which may change them at
+    // any time; hence the volatile read. Every address used is even.
     unsafe { core::ptr::with_exposed_provenance::<u16>(address).read_volatile() }
 }
 
@@ -76,8 +76,8 @@ impl Clock {
         Self { last: low_word(Self::COUNTER), elapsed: 0 }
     }
 
-    /// Ticks since the start. It has to be asked at least once a tick: a change of the counter counts as one tick, because the
-    /// counter falls back to zero at midnight.
+    /// Ticks since the start. It has to be asked at least once a tick: a change of the counter counts as one
+    /// tick, because the counter falls back to zero at midnight.
     pub fn ticks(&mut self) -> u32 {
         let now = low_word(Self::COUNTER);
         if now != self.last {
@@ -91,7 +91,8 @@ impl Clock {
 /// Reads the I/O port `port`.
 pub fn port_in(port: u16) -> u8 {
     let value;
-    // SAFETY: the loader reads only ports of COM1 and of address line A20, which has no effect on memory that Rust uses.
+    // SAFETY: the loader reads only ports of COM1 and of address line A20, which has no effect on memory that
+    // Rust uses.
     unsafe {
         core::arch::asm!("in al, dx", in("dx") port, out("al") value, options(nomem, nostack, preserves_flags));
     }

@@ -50,8 +50,8 @@ pub fn load(
     map: &Map,
     drive: u8,
 ) -> Result<(), Refusal> {
-    // Firmware keeps some of the last MiB for itself. Rounding up gives the size people have chosen, and the builder has
-    // added one MiB to what it asks for.
+    // Firmware keeps some of the last MiB for itself. Rounding up gives the size people have chosen, and the
+    // builder has added one MiB to what it asks for.
     let found_mib = map.contiguous_end().div_ceil(1 << 20) as u32;
     if found_mib < entry.needed_mib {
         return Err(Refusal::Memory { needed_mib: entry.needed_mib, found_mib });
@@ -68,8 +68,8 @@ pub fn load(
             let data = disk::read(drive, extent.lba + done / SECTOR, sectors)
                 .map_err(|error| Refusal::Disk { name: extent.name, error })?;
             let data = data.get(..rest as usize).unwrap_or(data);
-            // SAFETY: the builder places everything above 1 MiB and below `needed_mib`, where the map has shown free
-            // memory that the loader does not use itself; the buffer lies below 1 MiB.
+            // SAFETY: the builder places everything above 1 MiB and below `needed_mib`, where the map has
+            // shown free memory that the loader does not use itself; the buffer lies below 1 MiB.
             unsafe {
                 let target = with_exposed_provenance_mut((extent.address + done) as usize);
                 data.as_ptr().copy_to_nonoverlapping(target, data.len());

@@ -1,12 +1,14 @@
-//! The boot loader of kiln's images: it shows a menu and starts a Multiboot 1 kernel from lists of disk blocks.
+//! The boot loader of kiln's images: it shows a menu and starts a Multiboot 1 kernel from lists of disk
+//! blocks.
 //!
-//! It knows no file system. The program that builds the image knows where every file lies and leaves a table of it
-//! behind the loader ([`table`]); the loader reads the blocks through the firmware's INT 13h extensions ([`disk`]), puts
-//! them where the table says, and starts the kernel ([`multiboot`]). Of the machine it needs a BIOS (or the
-//! compatibility module of a UEFI firmware), a 64-bit processor and either COM1 or a screen; COM2 is never touched.
+//! It knows no file system. The program that builds the image knows where every file lies and leaves a table
+//! of it behind the loader ([`table`]); the loader reads the blocks through the firmware's INT 13h extensions
+//! ([`disk`]), puts them where the table says, and starts the kernel ([`multiboot`]). Of the machine it needs
+//! a BIOS (or the compatibility module of a UEFI firmware), a 64-bit processor and either COM1 or a screen;
+//! COM2 is never touched.
 //!
-//! The path through the loader: `mbr.s` (first sector) reads everything else; `modes.s` goes to long mode and calls
-//! [`stage2_main`]; from there on all is Rust, which calls the firmware through [`firmware`].
+//! The path through the loader: `mbr.s` (first sector) reads everything else; `modes.s` goes to long mode and
+//! calls [`stage2_main`]; from there on all is Rust, which calls the firmware through [`firmware`].
 
 #![no_std]
 #![no_main]

@@ -1,7 +1,8 @@
 # The first sector. The firmware loads it to 0x7C00, starts it in real mode and passes the boot drive in DL.
 #
-# It sets up the first serial port, reads the second stage and the table behind it in one go, and jumps there. Bytes
-# 0x1B8 to 0x1FF of the sector are the disk signature, the partition table and the boot signature: no code may be there.
+# It sets up the first serial port, reads the second stage and the table behind it in one go, and jumps there.
+# Bytes 0x1B8 to 0x1FF of the sector are the disk signature, the partition table and the boot signature: no
+# code may be there.
 
 .section .mbr, "awx"
 .code16
@@ -23,9 +24,9 @@ disk_packet:
 boot_drive:
     .byte   0
 
-# Pairs of port (the low byte; the high byte is 3) and value which set COM1 to 115200 bits per second, eight data bits, no
-# parity, one stop bit, with FIFO and without interrupts. The second serial port carries guest metadata: no port of
-# it (0x2F8 to 0x2FF) is ever touched.
+# Pairs of port (the low byte; the high byte is 3) and value which set COM1 to 115200 bits per second, eight
+# data bits, no parity, one stop bit, with FIFO and without interrupts. The second serial port carries guest
+# metadata: no port of it (0x2F8 to 0x2FF) is ever touched.
 com1_setup:
     .byte   0xFB, 0x80              # the divisor latch is open
     .byte   0xF8, 1
@@ -36,7 +37,8 @@ com1_setup:
     .byte   0xFC, 0x03              # DTR and RTS
 com1_setup_end:
 
-# SmartOS tells versions of its boot disks by these two bytes: 3, 2 is a GRUB-era key with its FAT in partition 1.
+# SmartOS tells versions of its boot disks by these two bytes: 3, 2 is a GRUB-era key with its FAT in
+# partition 1.
 .org 0x3E
     .byte   3, 2
 

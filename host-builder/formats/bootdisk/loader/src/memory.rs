@@ -81,8 +81,8 @@ impl Map {
             if answer.carry() || answer.eax != SMAP {
                 break;
             }
-            // SAFETY: the firmware has filled `map_entry`, in which any bits are numbers. The slot of the map lies within
-            // its 8 KiB, which nothing else uses.
+            // SAFETY: the firmware has filled `map_entry`, in which any bits are numbers. The slot of the map
+            // lies within its 8 KiB, which nothing else uses.
             unsafe {
                 let RawEntry { base, length, kind } = (&raw const map_entry).read_volatile();
                 slot(entries).cast_mut().write(MapEntry { size: 20, base, length, kind });
@@ -153,8 +153,8 @@ pub fn enable_a20() -> bool {
 fn a20_enabled() -> bool {
     let low = with_exposed_provenance::<u32>(DISK_BUFFER).cast_mut();
     let high = with_exposed_provenance::<u32>(DISK_BUFFER + 0x10_0000).cast_mut();
-    // SAFETY: both addresses are mapped; the first is the disk buffer, the second memory that nothing uses before a
-    // kernel is loaded. Volatile, because they may be the same cell.
+    // SAFETY: both addresses are mapped; the first is the disk buffer, the second memory that nothing uses
+    // before a kernel is loaded. Volatile, because they may be the same cell.
     unsafe {
         low.write_volatile(0x6B69_6C6E);
         high.write_volatile(!0x6B69_6C6E);

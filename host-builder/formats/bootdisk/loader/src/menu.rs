@@ -1,7 +1,7 @@
 //! The menu: a list that is printed once, and below it one line that follows the keys and the countdown.
 //!
-//! Rewriting a line needs nothing but a carriage return, so the menu looks the same on a screen, on a terminal and in a
-//! log of the serial console.
+//! Rewriting a line needs nothing but a carriage return, so the menu looks the same on a screen, on a
+//! terminal and in a log of the serial console.
 
 use crate::console::{Console, Key};
 use crate::firmware::{self, Clock};
@@ -10,7 +10,8 @@ use crate::table::Table;
 /// Titles are at most this long (the builder sees to it), so that the line never wraps at 80 columns.
 const TITLE_COLUMNS: usize = 56;
 
-/// Shows the menu and returns the entry to start. With a timeout, `selected` is started when it passes without a key.
+/// Shows the menu and returns the entry to start. With a timeout, `selected` is started when it passes
+/// without a key.
 pub fn choose(console: &mut Console, table: &Table, mut selected: u8, timeout: Option<u16>) -> u8 {
     if timeout == Some(0) {
         return selected;

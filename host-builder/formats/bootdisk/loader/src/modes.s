@@ -1,7 +1,8 @@
 # The second stage from real mode to long mode, from there to the firmware and back, and out to the kernel.
 #
-# Everything that decides something is Rust and runs in 64-bit long mode with interrupts off and the first 4 GiB mapped
-# one to one. The firmware is only reachable from real mode, so every call of it leaves long mode and comes back.
+# Everything that decides something is Rust and runs in 64-bit long mode with interrupts off and the first 4
+# GiB mapped one to one. The firmware is only reachable from real mode, so every call of it leaves long mode
+# and comes back.
 
 .set CODE64, 0x08
 .set DATA32, 0x10
@@ -67,7 +68,8 @@ no_long_mode:
 no_long_mode_text:
     .asciz  "kiln: this processor has no 64-bit mode.\r\n"
 
-# From real mode to the address in long_mode_target. Interrupts stay off as long as the firmware is out of reach.
+# From real mode to the address in long_mode_target. Interrupts stay off as long as the firmware is out of
+# reach.
 enter_long_mode:
     cli
     xor     ax, ax

@@ -61,8 +61,8 @@ pub fn start(entry: &Entry, map: &Map, drive: u8) -> ! {
         apm_table: 0,
         vbe: [0; 4],
     };
-    // SAFETY: the memory at `INFORMATION` is kept free for this structure. The kernel is in memory, and nothing of the
-    // loader is needed once it runs.
+    // SAFETY: the memory at `INFORMATION` is kept free for this structure. The kernel is in memory, and
+    // nothing of the loader is needed once it runs.
     unsafe {
         with_exposed_provenance_mut::<Information>(INFORMATION).write(information);
         start_kernel(entry.start, INFORMATION as u32)

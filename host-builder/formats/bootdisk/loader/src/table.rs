@@ -1,4 +1,5 @@
-//! The table that the image builder leaves at LBA 34. `src/builtin/table.rs` of kiln-bootdisk writes it, and describes every field.
+//! The table that the image builder leaves at LBA 34. `src/builtin/layout.rs` of kiln-bootdisk writes it, and
+//! describes every field.
 //!
 //! Nothing here panics or reads outside the table: a place that lies outside reads as zero or as empty text.
 

@@ -13,8 +13,8 @@ impl BootTable {
     /// Writes the boot area: this version's code, and the table.
     ///
     /// # Errors
-    /// [`BuiltinError::Unshowable`] for a menu with more than nine entries, a default that is none of them, or a text
-    /// that a serial terminal or a C string cannot carry; [`BuiltinError::TableFull`].
+    /// [`BuiltinError::Unshowable`] for a menu with more than nine entries, a default that is none of them,
+    /// or a text that a serial terminal or a C string cannot carry; [`BuiltinError::TableFull`].
     pub fn encode(&self) -> Result<BootArea, BuiltinError> {
         let table = self.encode_table()?;
         let mbr_code = *CODE.first_chunk().expect("the code is longer than a sector");

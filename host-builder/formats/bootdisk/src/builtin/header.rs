@@ -32,11 +32,12 @@ pub struct KernelHeader {
     pub entry_point: u32,
 }
 
-/// Finds the header in `head`, the first [`HEADER_SEARCH_BYTES`] bytes (or all) of a kernel file of `size` bytes.
+/// Finds the header in `head`, the first [`HEADER_SEARCH_BYTES`] bytes (or all) of a kernel file of `size`
+/// bytes.
 ///
 /// # Errors
-/// [`BuiltinError::Kernel`] when there is no header, when it makes demands the loader does not meet, when it has no
-/// addresses (an ELF-only kernel), or when the addresses contradict each other or the size.
+/// [`BuiltinError::Kernel`] when there is no header, when it makes demands the loader does not meet, when it
+/// has no addresses (an ELF-only kernel), or when the addresses contradict each other or the size.
 pub fn parse_multiboot_header(head: &[u8], size: u64) -> Result<KernelHeader, BuiltinError> {
     let refused = |reason| BuiltinError::Kernel { reason };
     let head = head.get(..HEADER_SEARCH_BYTES).unwrap_or(head);

@@ -1,7 +1,8 @@
-//! The boot table as it lies on the disk and in the loader's memory. The loader's reader of it is `loader/src/table.rs`.
+//! The boot table as it lies on the disk and in the loader's memory. The loader's reader of it is
+//! `loader/src/table.rs`.
 //!
-//! Header, then [`RawEntry`]s, then the arrays of [`RawExtent`]s and [`RawModule`]s, then texts with a zero byte at
-//! their end. All places are bytes from the start of the table; all numbers are little-endian.
+//! Header, then [`RawEntry`]s, then the arrays of [`RawExtent`]s and [`RawModule`]s, then texts with a zero
+//! byte at their end. All places are bytes from the start of the table; all numbers are little-endian.
 
 use zerocopy::little_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -76,7 +77,8 @@ pub(super) struct RawEntry {
     pub zero_address: U32,
     /// Bytes to be cleared.
     pub zero_bytes: U32,
-    /// MiB of memory, counted from address 0 to the first gap above 1 MiB, below which the loader refuses the entry.
+    /// MiB of memory, counted from address 0 to the first gap above 1 MiB, below which the loader refuses the
+    /// entry.
     pub needed_mib: U32,
     /// Zero.
     pub reserved: U32,

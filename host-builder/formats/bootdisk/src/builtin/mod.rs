@@ -1,8 +1,9 @@
 //! The `builtin` loader: kiln's own boot loader, which starts a Multiboot 1 kernel from lists of disk blocks.
 //!
-//! The loader itself (the crate in `loader/`, compiled by the build script) knows no file system. Whoever lays out the
-//! disk knows where each file lies; [`BootTable::plan`] turns a menu and those places into addresses in memory,
-//! [`BootTable::encode`] into the bytes of the boot area, and [`read`] back again. The boot area is:
+//! The loader itself (the crate in `loader/`, compiled by the build script) knows no file system. Whoever
+//! lays out the disk knows where each file lies; [`BootTable::plan`] turns a menu and those places into
+//! addresses in memory, [`BootTable::encode`] into the bytes of the boot area, and [`read`] back again. The
+//! boot area is:
 //!
 //! | LBA | bytes | content |
 //! |---|---|---|
@@ -10,7 +11,8 @@
 //! | 1..=33 | | code of the second stage |
 //! | 34..=65 | | the table (`layout`), written as far as it is used |
 //!
-//! Address in memory = 0x7C00 + place on the disk, so the table lies at 0xC000 when the loader and the kernel read it.
+//! Address in memory = 0x7C00 + place on the disk, so the table lies at 0xC000 when the loader and the kernel
+//! read it.
 
 mod encode;
 mod error;

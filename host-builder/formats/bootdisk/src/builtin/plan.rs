@@ -8,10 +8,11 @@ const PAGE: u64 = 4096;
 const MIB: u64 = 1 << 20;
 /// The kernel must not overwrite the firmware's data and the loader.
 const KERNEL_FLOOR: u32 = 1 << 20;
-/// The early code of the illumos kernel unpacks it to 4 MiB (text) and 8 MiB (data), and the file itself lies around
-/// 12 MiB. Modules below that would be overwritten. Source: uts/i86pc/conf/Mapfile.amd64.
+/// The early code of the illumos kernel unpacks it to 4 MiB (text) and 8 MiB (data), and the file itself lies
+/// around 12 MiB. Modules below that would be overwritten. Source: uts/i86pc/conf/Mapfile.amd64.
 const MODULE_FLOOR: u64 = 0xC0_0000;
-/// A PC has no memory in the last GiB below 4 GiB; hypervisors leave a gap from here or from a higher address on.
+/// A PC has no memory in the last GiB below 4 GiB; hypervisors leave a gap from here or from a higher address
+/// on.
 const CEILING: u64 = 3 << 30;
 
 /// A file that lies in one piece on the disk.
@@ -21,7 +22,8 @@ pub struct FileOnDisk<'a> {
     pub first_lba: u64,
     /// Size in bytes.
     pub bytes: u64,
-    /// The first [`HEADER_SEARCH_BYTES`](super::HEADER_SEARCH_BYTES) bytes (or all). Only looked at for kernels.
+    /// The first [`HEADER_SEARCH_BYTES`](super::HEADER_SEARCH_BYTES) bytes (or all). Only looked at for
+    /// kernels.
     pub head: &'a [u8],
 }
 
@@ -88,8 +90,8 @@ impl BootTable {
     /// `minimum_memory_mib` MiB, or less than what it takes to load the entry, whichever is more.
     ///
     /// # Errors
-    /// A menu that is faulty or names a file `locate` does not know, a kernel that is not of the kind illumos is, or
-    /// files too large for 32-bit addresses.
+    /// A menu that is faulty or names a file `locate` does not know, a kernel that is not of the kind illumos
+    /// is, or files too large for 32-bit addresses.
     pub fn plan<'a>(
         menu: &Menu,
         minimum_memory_mib: u32,

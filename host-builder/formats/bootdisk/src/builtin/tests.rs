@@ -59,7 +59,8 @@ fn a_retro_menu_is_planned_as_grub_legacy_places_it() {
     for entry in &table.entries {
         assert_eq!(entry.entry_point, 0xC0_0000);
         assert_eq!(entry.zero_bytes, 0);
-        // 0xBFF000 + 1,800,000 = 0xDB6740; the archive follows on the next page, the hash on the next one after it.
+        // 0xBFF000 + 1,800,000 = 0xDB6740; the archive follows on the next page, the hash on the next one
+        // after it.
         assert_eq!(
             entry.loads,
             [
@@ -333,7 +334,8 @@ proptest! {
         }
     }
 
-    /// No two things that are loaded overlap, nor do they touch what the loader and the kernel need for themselves.
+    /// No two things that are loaded overlap, nor do they touch what the loader and the kernel need for
+    /// themselves.
     #[test]
     fn planned_memory_never_overlaps(sizes in prop::collection::vec(0_u64..1 << 28, 1..8), unix in 8192_u64..8 << 20) {
         let head = illumos_head();

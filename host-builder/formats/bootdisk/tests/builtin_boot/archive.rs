@@ -1,5 +1,6 @@
-//! A boot archive just good enough for the boot-time reader of the kernel, which trusts the superblock's magic number
-//! and follows pointers: blocks of 4 KiB, one cylinder group, `/etc/issue` as a symbolic link to `/release`.
+//! A boot archive just good enough for the boot-time reader of the kernel, which trusts the superblock's
+//! magic number and follows pointers: blocks of 4 KiB, one cylinder group, `/etc/issue` as a symbolic link to
+//! `/release`.
 
 const FRAGMENT: usize = 1024;
 const BLOCK: usize = 4096;
@@ -30,7 +31,8 @@ impl Archive {
         let at = INODE_TABLE + number * 128;
         self.bytes[at..at + 2].copy_from_slice(&mode.to_le_bytes());
         self.word(at + 8, size as u32);
-        // The content lies in one piece; what does not fit the twelve direct pointers goes through one indirect block.
+        // The content lies in one piece; what does not fit the twelve direct pointers goes through one
+        // indirect block.
         for index in 0..size.div_ceil(BLOCK) {
             let fragment = first + (index * BLOCK / FRAGMENT) as u32;
             match index {
@@ -60,8 +62,8 @@ fn directory(entries: &[(u32, &str)]) -> Vec<u8> {
     chunk
 }
 
-/// An archive of `size` bytes whose `/etc/issue` is `issue`. What the file system does not use is filled with numbers
-/// that repeat nowhere, so that a sector loaded to a wrong place changes the digest.
+/// An archive of `size` bytes whose `/etc/issue` is `issue`. What the file system does not use is filled with
+/// numbers that repeat nowhere, so that a sector loaded to a wrong place changes the digest.
 pub fn archive(size: usize, issue: &[u8]) -> Vec<u8> {
     let used = FIRST_DATA_BLOCK as usize * FRAGMENT + issue.len().next_multiple_of(BLOCK);
     let mut archive = Archive { bytes: vec![0; size] };

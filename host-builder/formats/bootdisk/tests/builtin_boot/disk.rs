@@ -1,4 +1,5 @@
-//! A disk made by hand: the loader, one partition entry, and behind LBA 2048 the kernel, the archive and its digest.
+//! A disk made by hand: the loader, one partition entry, and behind LBA 2048 the kernel, the archive and its
+//! digest.
 
 use std::fmt::Write as _;
 use std::fs;

@@ -1,4 +1,5 @@
-//! The `builtin` loader in QEMU: it boots the stand-in kernel from a hand-made disk, and the kernel tells what it got.
+//! The `builtin` loader in QEMU: it boots the stand-in kernel from a hand-made disk, and the kernel tells
+//! what it got.
 
 mod archive;
 mod disk;
@@ -263,8 +264,8 @@ fn a_damaged_table_and_a_32_bit_processor_are_refused_in_words() {
     machine.wait_for("kiln: The boot table on this disk is damaged.\r\n", LIMIT).unwrap();
 }
 
-/// What the first sector refuses by itself: a floppy disk, which has no INT 13h extensions, and a disk that ends within
-/// the boot area.
+/// What the first sector refuses by itself: a floppy disk, which has no INT 13h extensions, and a disk that
+/// ends within the boot area.
 #[test]
 fn the_first_sector_refuses_in_words() {
     if !qemu_boot::available() {
@@ -296,7 +297,8 @@ fn the_first_sector_refuses_in_words() {
     machine.wait_for("kiln: disk read error at LBA 1.\r\n", LIMIT).unwrap();
 }
 
-/// Quotes, empty values, and boot arguments on both sides of the properties reach the kernel as they were written.
+/// Quotes, empty values, and boot arguments on both sides of the properties reach the kernel as they were
+/// written.
 #[test]
 fn the_command_line_is_passed_verbatim() {
     if !qemu_boot::available() {
@@ -377,8 +379,8 @@ fn a_screen_redirected_to_com1_is_not_written_to() {
     assert_booted(&mut machine);
 }
 
-/// With the second serial port as the only one, every access to a serial port shows in QEMU's trace. The firmware's own
-/// accesses are those of a machine without the loader.
+/// With the second serial port as the only one, every access to a serial port shows in QEMU's trace. The
+/// firmware's own accesses are those of a machine without the loader.
 #[test]
 fn the_loader_works_without_com1_and_never_touches_com2() {
     if !qemu_boot::available() {
