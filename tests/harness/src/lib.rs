@@ -7,8 +7,9 @@
 //! * [`scratch`]: folders for the files of a test.
 //! * [`process`]: running a program with a deadline.
 //!
-//! Two environment variables matter: `KILN_REQUIRE_TOOLS` turns every loud skip into a failure (continuous
-//! integration sets it), and `KILN_BIN` names the `kiln` executable that command-line tests run.
+//! Three environment variables matter: `KILN_REQUIRE_TOOLS` turns every loud skip into a failure, `KILN_BIN` names the
+//! `kiln` executable that command-line tests run, and `KILN_LONG_TESTS` asks property tests that choose their own number
+//! of cases for many more of them. `cargo xtask test` sets the first two, and with `--long` the third.
 
 #![forbid(unsafe_code)]
 
