@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn everything_arrives_in_order() {
-        let source: Vec<u8> = (0..5 * CHUNK + 123).map(|n| (n * 31 >> 7) as u8).collect();
+        let source: Vec<u8> = (0..5 * CHUNK + 123).map(|n| ((n * 31) >> 7) as u8).collect();
         let mut copy = Vec::new();
         Prefetch::over(&source[..], |mut reader| reader.read_to_end(&mut copy)).unwrap();
         assert!(copy == source);

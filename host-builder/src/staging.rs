@@ -88,11 +88,19 @@ impl OutputFolder {
             if let Err(error) = file.publish(replace) {
                 for path in done {
                     // What cannot be removed now was named in full, so the user sees a whole file, never a half one.
-                    let _ = fs::remove_file(path);
+                    let _ = fs::remove_file(&path);
+                    forget(&path);
                 }
                 return Err(error);
             }
+            if !replace {
+                // Until all have their names, an interruption takes back those that have.
+                remember(&target);
+            }
             done.push(target);
+        }
+        for path in &done {
+            forget(path);
         }
         self.created.drain(..).for_each(|folder| forget(&folder));
         Ok(())

@@ -162,10 +162,12 @@ where
                 Some(there) if there.kind == FileType::Directory => {
                     bail!("the overlay has a file where the platform has a folder")
                 }
-                Some(there) if there.kind == FileType::Regular && there.size == contents.length() => {
-                    if same(contents.open()?, ufs.file(&path)?)? {
-                        return set_attributes(ufs, &path, &there, &attributes);
-                    }
+                Some(there)
+                    if there.kind == FileType::Regular
+                        && there.size == contents.length()
+                        && same(contents.open()?, ufs.file(&path)?)? =>
+                {
+                    return set_attributes(ufs, &path, &there, &attributes);
                 }
                 _ => {}
             }

@@ -292,10 +292,9 @@ impl Arguments {
             .hint("name the platform: kiln retro 20141030T081701Z")?
             .parse()?;
         let loader = match (merged.loader, &merged.template) {
-            (None, Some(_)) => LoaderChoice::Template,
+            (None | Some(LoaderChoice::Template), Some(_)) => LoaderChoice::Template,
             (None, None) => LoaderChoice::Builtin,
             (Some(LoaderChoice::Template), None) => bail!("--loader template needs --template FILE"),
-            (Some(LoaderChoice::Template), Some(_)) => LoaderChoice::Template,
             (Some(other), Some(_)) => bail!("--template brings its own loader: drop --loader {other}"),
             (Some(other), None) => other,
         };

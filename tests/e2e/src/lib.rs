@@ -32,7 +32,7 @@ pub struct Said {
 }
 
 impl Said {
-    fn from(output: Output) -> Said {
+    fn from(output: &Output) -> Said {
         Said {
             status: output.status.code().unwrap_or(-1),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -66,7 +66,7 @@ impl Lab {
 
     /// Runs kiln and returns what it said.
     pub fn kiln(&self, arguments: &[&str]) -> Said {
-        Said::from(self.command().args(arguments).output().expect("kiln starts"))
+        Said::from(&self.command().args(arguments).output().expect("kiln starts"))
     }
 
     /// Runs kiln, which must succeed, and returns its standard output.

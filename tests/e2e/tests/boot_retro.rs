@@ -17,7 +17,7 @@ const REAL_KIB: u32 = 307_200;
 const SMALL_KIB: u32 = 16_384;
 
 /// Emulated machines are slow, and slower with neighbours; only a hang takes this long.
-const PATIENCE: Duration = Duration::from_secs(600);
+const PATIENCE: Duration = Duration::from_mins(10);
 
 /// The three loaders, with the flags that choose each.
 fn loader_flags(lab: &Lab, loader: &str) -> Option<Vec<String>> {

@@ -39,7 +39,7 @@ fn linux_mounts_the_archive_and_reads_the_tree() {
         find . -type d -printf '%p %m %U %G\\n' | sort
     ";
     let mounted =
-        guest.file("archive", &archive).deadline(Duration::from_secs(300)).run(script).unwrap().succeeded();
+        guest.file("archive", &archive).deadline(Duration::from_mins(5)).run(script).unwrap().succeeded();
 
     let has =
         |line: &str| assert!(mounted.lines().any(|l| l.starts_with(line)), "no '{line}' in:\n{mounted}");

@@ -48,7 +48,7 @@ fn openzfs_receives_what_imgadm_pipes_to_it() {
         .zfs()
         .file("image.gz", &image)
         .scratch_mib(2048)
-        .deadline(Duration::from_secs(900))
+        .deadline(Duration::from_mins(15))
         .run(script)
         .unwrap()
         .succeeded();
