@@ -6,7 +6,7 @@ use std::time::Duration;
 use kiln_e2e::{Lab, STAMP};
 use kiln_harness::guest::Guest;
 
-const ARCHIVE_KIB: u32 = 16_384;
+const ARCHIVE_KIB: u32 = 8192;
 
 #[test]
 fn linux_mounts_the_archive_and_reads_the_tree() {
