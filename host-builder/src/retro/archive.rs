@@ -1,8 +1,7 @@
 //! What is done to the boot archive: root's password goes, the overlays come, and the new SHA-1 is taken.
 
 use std::fs::File;
-use std::io::Read;
-use std::os::unix::fs::FileExt;
+use std::io::{Read, Seek, SeekFrom};
 
 use anyhow::{Context, Result, anyhow, bail};
 use kiln_ufs::{
@@ -15,6 +14,7 @@ use super::settings::Settings;
 use crate::overlay::{Entry, Kind, Layer, Tree};
 use crate::pieces;
 use crate::platform::hex;
+use crate::prefetch::Prefetch;
 use crate::report::{Change, Hint, Report, changed, unchanged};
 
 /// Largest table of `/etc` that is believed, in bytes.
@@ -225,19 +225,18 @@ fn same(mut one: impl Read, mut other: impl Read) -> Result<bool> {
     }
 }
 
-fn sha1_of(file: &File) -> std::io::Result<String> {
-    let mut sum = Sha1::new();
-    let mut buffer = vec![0; 1 << 20];
-    let mut at = 0;
-    loop {
-        match file.read_at(&mut buffer, at)? {
-            0 => return Ok(hex(&sum.finalize())),
-            got => {
-                sum.update(&buffer[..got]);
-                at += got as u64;
+fn sha1_of(mut file: &File) -> std::io::Result<String> {
+    file.seek(SeekFrom::Start(0))?;
+    Prefetch::over(file, |mut bytes| {
+        let mut sum = Sha1::new();
+        let mut buffer = vec![0; 1 << 18];
+        loop {
+            match bytes.read(&mut buffer)? {
+                0 => return Ok(hex(&sum.finalize())),
+                got => sum.update(&buffer[..got]),
             }
         }
-    }
+    })
 }
 
 fn show(path: &[u8]) -> String {

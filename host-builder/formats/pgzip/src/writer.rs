@@ -70,7 +70,10 @@ pub struct Writer<W: Write> {
 #[derive(Debug, Default)]
 struct Member {
     input: Vec<u8>,
+    /// Room for the compressed form; it is never shortened, so that using it again costs no clearing.
     output: Vec<u8>,
+    /// How much of `output` is the compressed form.
+    length: usize,
 }
 
 /// A member to compress and the channel that waits for it. When a thread dies the channel closes, so nobody waits for
@@ -157,9 +160,9 @@ impl<W: Write> Writer<W> {
         let mut member =
             receiver.recv().map_err(|_| io::Error::other("a compression thread ended unexpectedly"))?;
         if let Some(output) = &mut self.output {
-            output.write_all(&member.output)?;
+            output.write_all(&member.output[..member.length])?;
         }
-        self.totals.bytes_out += member.output.len() as u64;
+        self.totals.bytes_out += member.length as u64;
         self.totals.members += 1;
         member.input.clear();
         self.spare.push(member);
@@ -237,11 +240,12 @@ fn work(jobs: &Mutex<Receiver<Job>>, abandoned: &AtomicBool, level: CompressionL
         }
         // libdeflate writes the header without name, time and system: 1f 8b 08 00, four zeros, the level's class, 255.
         let bound = compressor.gzip_compress_bound(member.input.len());
-        member.output.resize(bound, 0);
-        let length = compressor
+        if member.output.len() < bound {
+            member.output.resize(bound, 0);
+        }
+        member.length = compressor
             .gzip_compress(&member.input, &mut member.output)
             .expect("the output has the length libdeflate said is enough");
-        member.output.truncate(length);
         // Nobody waits any more when the writer was dropped.
         let _ = result.send(member);
     }
