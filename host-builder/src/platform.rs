@@ -186,12 +186,16 @@ impl<K: Fn(&str) -> bool> Unpacking<'_, K> {
 
     fn file(&mut self, inner: &str, size: u64, content: &mut dyn Read) -> Result<()> {
         if inner.eq_ignore_ascii_case(BOOT_ARCHIVE) {
+            tracing::info!(path = inner, size, "unpacking the boot archive");
             let sha1 = copy(content, &mut self.boot_archive, &mut self.buffer)?;
             self.archive = Some((size, sha1));
         } else if (self.keep)(inner) {
             let sha1 = copy(content, &mut self.spool, &mut self.buffer)?;
+            tracing::info!(path = inner, size, sha1 = hex(&sha1), "unpacked");
             self.files.insert(inner.to_owned(), PlatformFile { offset: self.spooled, size, sha1 });
             self.spooled += size;
+        } else {
+            tracing::info!(path = inner, size, "left out");
         }
         Ok(())
     }

@@ -81,9 +81,11 @@ pub fn edit(
     report.step("lay-overlays", || {
         let (mut laid, mut kept) = (0, 0);
         for (path, entry) in tree.entries() {
-            match lay(&mut editor, path, entry).with_context(|| {
+            let change = lay(&mut editor, path, entry).with_context(|| {
                 format!("cannot lay {} over the boot archive (from {})", show(path), entry.origin)
-            })? {
+            })?;
+            tracing::info!(path = show(path), from = %entry.origin, ?change, "laid over the boot archive");
+            match change {
                 Change::Changed => laid += 1,
                 Change::Unchanged => kept += 1,
             }

@@ -52,6 +52,9 @@ pub fn plan(
         settings.timeout.into(),
         true,
     )?;
+    for entry in &menu.entries {
+        tracing::info!(title = entry.title, kernel = entry.kernel, arguments = entry.arguments, "menu entry");
+    }
     sources.add_bytes("/boot/grub/menu.lst", menu.render(settings.menu.into())?.into_bytes(), modified);
     match loader {
         Loader::Template { template, disk, size, .. } => {
@@ -88,7 +91,11 @@ fn own_disk(settings: &Settings, sources: &Sources, modified: i64) -> Result<(Di
         modified,
         reserve: RESERVE,
     };
-    Ok((DiskPlan::new(&options, sources.entries())?, volume_size))
+    let plan = DiskPlan::new(&options, sources.entries())?;
+    for placement in plan.placements() {
+        tracing::info!(path = placement.path, lba = placement.lba, bytes = placement.length, "placed");
+    }
+    Ok((plan, volume_size))
 }
 
 fn volume_size(wanted: Size, smallest: u64, who: &str) -> Result<u64> {

@@ -107,6 +107,9 @@ fn build(
 
     let custom = report.step("pack-custom", || {
         let custom = custom_archive::build(&settings.stamp, customs, settings.ca_bundle.as_deref())?;
+        for member in &custom.members {
+            tracing::info!(member, "packed into custom.tgz");
+        }
         let detail = format!("custom.tgz: {} members, {} bytes", custom.members.len(), custom.bytes.len());
         Ok(changed(custom, detail))
     })?;

@@ -185,3 +185,65 @@ fn a_recipe_says_the_same_as_flags() {
     lab.kiln_ok(&["retro", "--recipe", "retro.toml"]);
     assert!(fs::read(&image).unwrap() == by_flags);
 }
+
+/// What the recipe does is told in full on demand, as the original's TRACE did.
+#[test]
+fn details_are_told_on_demand() {
+    let Some(lab) = Lab::open() else { return };
+    lab.platform(ARCHIVE_KIB);
+    let build = |flags: &[&str], log: Option<&str>| {
+        let mut command = lab.command();
+        command.args(["retro", STAMP, "--force", "--size", "auto"]).args(flags);
+        command.env("KILN_LOG", log.unwrap_or_default());
+        if log.is_none() {
+            command.env_remove("KILN_LOG");
+        }
+        String::from_utf8(command.output().unwrap().stderr).unwrap()
+    };
+    for told in [build(&["-v"], None), build(&[], Some("kiln=info"))] {
+        for expected in ["i86pc/kernel/amd64/unix", "root.password", "/etc/issue", "custom/etc/zone.json.tmpl", "lba="] {
+            assert!(told.contains(expected), "no {expected} in:\n{told}");
+        }
+    }
+    assert!(!build(&[], None).contains("lba="));
+}
+
+/// The disk in the image, judged by tools that know nothing of kiln.
+#[test]
+fn foreign_tools_agree_with_the_disk() {
+    let Some(lab) = Lab::open() else { return };
+    let (Some(sfdisk), Some(fsck), Some(mcopy)) = (
+        kiln_harness::tools::require("sfdisk"),
+        kiln_harness::tools::require("fsck.vfat"),
+        kiln_harness::tools::require("mcopy"),
+    ) else {
+        return;
+    };
+    lab.platform(ARCHIVE_KIB);
+    let (image, _) = lab.retro(&[]);
+    let image = image.to_str().unwrap();
+    lab.kiln_ok(&["convert", image, "--to", "sparse-raw", "disk.raw"]);
+
+    let dump = Command::new(sfdisk).args(["--dump", "disk.raw"]).current_dir(lab.path()).output().unwrap();
+    let dump = String::from_utf8_lossy(&dump.stdout).into_owned();
+    let line = dump.lines().find(|line| line.starts_with("disk.raw1")).unwrap_or_else(|| panic!("{dump}"));
+    for field in ["start=        2048", "size=     2095104", "type=c", "bootable"] {
+        assert!(line.contains(field), "no '{field}' in {line}");
+    }
+
+    let copied = Command::new("dd")
+        .args(["if=disk.raw", "of=fat.raw", "bs=1M", "skip=1", "conv=sparse", "status=none"])
+        .current_dir(lab.path())
+        .status()
+        .unwrap();
+    assert!(copied.success());
+    let judged = Command::new(fsck).args(["-n", "-v", "fat.raw"]).current_dir(lab.path()).output().unwrap();
+    assert!(judged.status.success(), "{}", String::from_utf8_lossy(&judged.stdout));
+
+    let inside = format!("::/os/{STAMP}/platform/i86pc/amd64/boot_archive");
+    let copied = Command::new(mcopy).args(["-i", "fat.raw", &inside, "archive"]).current_dir(lab.path()).status();
+    assert!(copied.unwrap().success());
+    let sum = Command::new("sha1sum").arg(lab.join("archive")).output().unwrap();
+    let hash = lab.kiln_ok(&["cat", &format!("{image}:/os/{STAMP}/platform/i86pc/amd64/boot_archive.hash")]);
+    assert!(String::from_utf8_lossy(&sum.stdout).starts_with(hash.trim_end()));
+}
