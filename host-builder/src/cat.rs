@@ -29,10 +29,10 @@ pub struct Arguments {
 ///
 /// # Errors
 /// The image cannot be read, has no such file, or standard output fails in another way than by being closed.
-pub fn run(arguments: &Arguments, report: &Report) -> Result<Ending> {
+pub fn run(arguments: &Arguments, _: &Report) -> Result<Ending> {
     let place = arguments.place.display();
     let expression = Expression::parse(&arguments.place);
-    let found = path::resolve(&expression, true, report)?;
+    let found = path::resolve(&expression, true, &output::quiet())?;
     let source = match &found.subject {
         Subject::Bytes(source) if !expression.steps.is_empty() => source.clone(),
         Subject::Bytes(_) => {

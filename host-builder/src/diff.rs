@@ -53,7 +53,8 @@ pub fn run(arguments: &Arguments, report: &Report) -> Result<Ending> {
 
 /// Compares, prints, and returns the number of differences.
 fn compare(arguments: &Arguments, report: &Report) -> Result<u64> {
-    let found = |text: &OsStr| path::resolve(&Expression::parse(text), true, report);
+    let quiet = output::quiet();
+    let found = |text: &OsStr| path::resolve(&Expression::parse(text), true, &quiet);
     let (a, b) = (found(&arguments.a)?, found(&arguments.b)?);
     let mut closed = false;
     let mut show = |difference: &Difference| {
@@ -62,7 +63,7 @@ fn compare(arguments: &Arguments, report: &Report) -> Result<u64> {
             closed = write_line(difference, report.is_json()).is_err();
         }
     };
-    let mut comparison = Comparison::new(report, [a.scratch.clone(), b.scratch.clone()], &mut show);
+    let mut comparison = Comparison::new(&quiet, [a.scratch.clone(), b.scratch.clone()], &mut show);
     compare_found(&mut comparison, &a, &b, arguments)?;
     let count = comparison.count();
     if report.is_json() {

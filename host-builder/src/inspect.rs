@@ -32,8 +32,9 @@ pub struct Arguments {
 /// # Errors
 /// The image or manifest cannot be read. What is merely wrong inside is part of the report.
 pub fn run(arguments: &Arguments, report: &Report) -> Result<Ending> {
-    let image = open::open(&arguments.image, How { digests: true }, report)?;
-    let facts = facts::gather(&image, arguments.manifest.as_deref(), report)?;
+    let quiet = output::quiet();
+    let image = open::open(&arguments.image, How { digests: true }, &quiet)?;
+    let facts = facts::gather(&image, arguments.manifest.as_deref(), &quiet)?;
     if report.is_json() {
         let mut object = serde_json::to_value(&facts)?;
         if let Some(members) = object.as_object_mut() {

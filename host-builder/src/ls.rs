@@ -47,7 +47,7 @@ pub fn run(arguments: &Arguments, report: &Report) -> Result<Ending> {
     // A link that is named is shown as the link that it is, as long listings elsewhere do; one with a slash behind it
     // is looked through.
     let ends_in_slash = expression.steps.last().is_some_and(|step| step.ends_with(b"/"));
-    let found = path::resolve(&expression, !arguments.long || ends_in_slash, report)?;
+    let found = path::resolve(&expression, !arguments.long || ends_in_slash, &output::quiet())?;
     let Subject::Node { tree, node } = found.subject else {
         return Err(anyhow::anyhow!("{} holds no files", arguments.place.display()))
             .hint("`kiln inspect` says what it is");

@@ -49,8 +49,9 @@ pub fn run(arguments: &Arguments, report: &Report) -> Result<Ending> {
         File::open(named).with_context(|| format!("cannot open {}", named.display()))?;
     }
     let mut findings = Findings::default();
-    if let Some(image) = findings.take("image", open::open(path, How { digests: true }, report)) {
-        check(&mut findings, &image, report);
+    let quiet = output::quiet();
+    if let Some(image) = findings.take("image", open::open(path, How { digests: true }, &quiet)) {
+        check(&mut findings, &image, &quiet);
         let found = arguments.manifest.clone().or_else(|| manifest::beside(path));
         match found {
             Some(manifest) => check_manifest(&mut findings, &manifest, &image),

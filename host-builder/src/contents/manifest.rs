@@ -58,7 +58,8 @@ pub fn check(path: &Path, image: &Image) -> Result<Manifest> {
     let mut text = Vec::new();
     let file = File::open(path).with_context(cannot)?;
     file.take(MANIFEST_LIMIT as u64 + 1).read_to_end(&mut text).with_context(cannot)?;
-    let manifest = read_value(&text).with_context(cannot).hint("a manifest is the JSON file beside an image")?;
+    let manifest =
+        read_value(&text).with_context(cannot).hint("a manifest is the JSON file beside an image")?;
     let field = |name: &str| manifest.get(name).and_then(Value::as_str).map(str::to_owned);
     let mut problems: Vec<String> =
         validate(&manifest, Kind::Minimal).iter().map(ToString::to_string).collect();
@@ -130,6 +131,9 @@ mod tests {
         assert_eq!(beside(&path("x.zvol.gz")), Some(path("x.imgmanifest")));
         std::fs::write(path("x.manifest"), "").unwrap();
         assert_eq!(beside(&path("x.zvol")), Some(path("x.manifest")));
-        assert_eq!(beside(&path("x.manifest")), Some(path("x.manifest.manifest")).filter(|path| path.exists()));
+        assert_eq!(
+            beside(&path("x.manifest")),
+            Some(path("x.manifest.manifest")).filter(|path| path.exists())
+        );
     }
 }

@@ -209,8 +209,7 @@ fn expand(from: &mut (impl Read + Send), head: &[u8], scratch: &Scratch, how: Ho
     }
     let mut file = scratch.file()?;
     let options = ExtractOptions { size_limit: MAX_EXPANDED, base: None };
-    let volume =
-        Prefetch::over(from, |reader| volume::extract(reader, &mut file, &options)).hint(damaged)?;
+    let volume = Prefetch::over(from, |reader| volume::extract(reader, &mut file, &options)).hint(damaged)?;
     file.set_len(volume.size).context("cannot write a temporary file")?;
     Ok(Expanded { source: Some(Source::file(file)?), stream: Some(Stream { begin, volume: Some(volume) }) })
 }

@@ -5,6 +5,14 @@ use std::io::{self, Write as _};
 use anyhow::Result;
 use serde_json::Value;
 
+use crate::report::Report;
+
+/// The report for the work of commands whose result is what standard output is for: progress on a terminal, and no
+/// events between the lines of the result.
+pub fn quiet() -> Report {
+    Report::new(false)
+}
+
 /// Runs work that writes to standard output, and takes a reader that went away (`kiln ls … | head`) for a good end.
 ///
 /// # Errors

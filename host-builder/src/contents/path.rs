@@ -27,7 +27,7 @@ impl Expression {
     /// Takes an expression apart. A text that is a file's name as a whole names that file, whatever is in it; else the
     /// image's name ends at the first `:/` (or a `:` at the end) behind which it is a file.
     pub fn parse(text: &OsStr) -> Expression {
-        Self::parse_with(text, |path| path.is_file())
+        Self::parse_with(text, Path::is_file)
     }
 
     fn parse_with(text: &OsStr, is_file: impl Fn(&Path) -> bool) -> Expression {
@@ -126,7 +126,10 @@ pub fn resolve(expression: &Expression, follow: bool, report: &Report) -> Result
 }
 
 fn no_files(walked: &str) -> anyhow::Error {
-    let error = anyhow!("{} holds no files: it is no disk or archive that kiln knows", walked.trim_end_matches([':', '!']));
+    let error = anyhow!(
+        "{} holds no files: it is no disk or archive that kiln knows",
+        walked.trim_end_matches([':', '!'])
+    );
     Err::<(), _>(error).hint("kiln steps into disks, FAT and UFS, tar, and gzip of these").unwrap_err()
 }
 
@@ -135,7 +138,8 @@ mod tests {
     use super::*;
 
     fn parse(text: &str, files: &[&str]) -> (String, Vec<String>) {
-        let found = Expression::parse_with(OsStr::new(text), |path| files.iter().any(|file| path == Path::new(file)));
+        let found =
+            Expression::parse_with(OsStr::new(text), |path| files.iter().any(|file| path == Path::new(file)));
         let steps = found.steps.into_iter().map(|step| String::from_utf8(step).unwrap()).collect();
         (found.image.to_str().unwrap().to_owned(), steps)
     }

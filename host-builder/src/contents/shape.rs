@@ -41,7 +41,7 @@ impl Shape {
 
 /// Where a UFS superblock stands, and its magic number in it, in bytes (illumos `sys/fs/ufs_fs.h`).
 const UFS_MAGIC_AT: u64 = 8192 + 1372;
-const UFS_MAGICS: [u32; 2] = [0x0001_1954, 0x0decade];
+const UFS_MAGICS: [u32; 2] = [0x0001_1954, 0x00de_cade];
 /// First sectors of disks and FAT volumes end with these bytes.
 const SIGNATURE: [u8; 2] = [0x55, 0xAA];
 

@@ -31,6 +31,7 @@ impl Source {
     }
 
     /// The `length` bytes from `offset` on, or as many of them as there are.
+    #[must_use]
     pub fn slice(&self, offset: u64, length: u64) -> Source {
         let offset = offset.min(self.size);
         Source {
@@ -120,7 +121,8 @@ impl Read for SourceReader {
 pub fn is_zero(bytes: &[u8]) -> bool {
     // Folding over small arrays lets the compiler use vector registers.
     let (pieces, rest) = bytes.as_chunks::<64>();
-    pieces.iter().all(|piece| piece.iter().fold(0, |all, byte| all | byte) == 0) && rest.iter().all(|&byte| byte == 0)
+    pieces.iter().all(|piece| piece.iter().fold(0, |all, byte| all | byte) == 0)
+        && rest.iter().all(|&byte| byte == 0)
 }
 
 #[cfg(test)]

@@ -78,8 +78,14 @@ pub fn boot_archives(tree: &dyn Tree) -> Result<Vec<BootArchive>> {
         if node.is_file() && node.name().eq_ignore_ascii_case(BOOT_ARCHIVE.as_bytes()) {
             let source = tree.contents(node)?;
             let hash = tree::find(tree, &[&node.path, &b".hash"[..]].concat(), true)?;
-            let hash = hash.filter(Node::is_file).map(|hash| small_text(tree, &hash, MAX_HASH)).transpose()?;
-            found.push(BootArchive { node: node.clone(), source, stamp: Stamp::find_in(&show(&node.path)), hash });
+            let hash =
+                hash.filter(Node::is_file).map(|hash| small_text(tree, &hash, MAX_HASH)).transpose()?;
+            found.push(BootArchive {
+                node: node.clone(),
+                source,
+                stamp: Stamp::find_in(&show(&node.path)),
+                hash,
+            });
         }
         Ok(())
     })?;
@@ -104,8 +110,15 @@ pub struct BootMenu {
     pub entries: Vec<BootEntry>,
 }
 
+impl BootMenu {
+    /// Whether the user sees and starts the same.
+    pub fn same_as(&self, other: &BootMenu) -> bool {
+        (self.timeout, self.default, &self.entries) == (other.timeout, other.default, &other.entries)
+    }
+}
+
 /// An entry of a boot menu.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct BootEntry {
     /// What the menu shows.
     pub title: String,
@@ -198,4 +211,3 @@ pub fn describe(loader: &Loader) -> String {
         _ => "unknown boot code".to_owned(),
     }
 }
-

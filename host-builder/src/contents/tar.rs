@@ -160,7 +160,11 @@ impl TarTree {
                 let known = self.find(&target).map(|index| &self.members[index]);
                 let known = known.filter(|member| member.metadata.kind != Kind::Directory);
                 let known = known.with_context(|| {
-                    format!("{}: a hard link to {}, which the archive has not shown before", show(&path), show(&target))
+                    format!(
+                        "{}: a hard link to {}, which the archive has not shown before",
+                        show(&path),
+                        show(&target)
+                    )
                 })?;
                 metadata = known.metadata.clone();
                 contents = known.offset;
@@ -187,15 +191,11 @@ impl TarTree {
     fn insert(&mut self, path: &[u8], metadata: Metadata, offset: u64) {
         let mut at = 0;
         for name in components(path) {
-            at = match self.members[at].children.get(name) {
-                Some(&known) => known,
-                None => {
-                    self.members.push(Member::directory());
-                    let new = self.members.len() - 1;
-                    self.members[at].children.insert(name.to_vec(), new);
-                    new
-                }
-            };
+            let new = self.members.len();
+            at = *self.members[at].children.entry(name.to_vec()).or_insert(new);
+            if at == new {
+                self.members.push(Member::directory());
+            }
         }
         // A member that comes again replaces the first, and a directory keeps what is in it.
         let member = &mut self.members[at];
@@ -347,7 +347,17 @@ mod tests {
         let long_line = format!("- /{long}");
         assert_eq!(
             listing(&tree),
-            ["d /", "d /..", "c /../null", "d /a", "- /a/file", "l /a/link", "- /b", "d /dir", long_line.as_str()]
+            [
+                "d /",
+                "d /..",
+                "c /../null",
+                "d /a",
+                "- /a/file",
+                "l /a/link",
+                "- /b",
+                "d /dir",
+                long_line.as_str()
+            ]
         );
         let file = tree::find(&*tree, b"/b", false).unwrap().unwrap();
         assert_eq!(tree.contents(&file).unwrap().head(10).unwrap(), b"hello");

@@ -22,19 +22,13 @@ pub fn iso(seconds: i64) -> String {
 /// A size for people: exact bytes, and a rounded one when that says more.
 pub fn size(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
-    let mut rounded = bytes as f64;
-    let mut unit = None;
-    for name in UNITS {
-        if rounded < 1024.0 {
-            break;
-        }
-        rounded /= 1024.0;
-        unit = Some(name);
-    }
-    match unit {
-        Some(unit) => format!("{bytes} bytes ({rounded:.1} {unit})"),
-        None => format!("{bytes} bytes"),
-    }
+    let Some((unit, scale)) = UNITS.iter().zip([10, 20, 30, 40]).rfind(|(_, scale)| bytes >> scale > 0)
+    else {
+        return format!("{bytes} bytes");
+    };
+    // In tenths of the unit, rounded to the nearest.
+    let tenths = (u128::from(bytes) * 10 + (1 << (scale - 1))) >> scale;
+    format!("{bytes} bytes ({}.{} {unit})", tenths / 10, tenths % 10)
 }
 
 #[cfg(test)]

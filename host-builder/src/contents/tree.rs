@@ -230,8 +230,11 @@ impl Guard {
         if self.entered.insert(identity) {
             return Ok(());
         }
-        Err(anyhow!("the directory {} is the same as another one: the file system is damaged", directory.shown()))
-            .hint("`kiln verify` lists what is wrong with it")
+        Err(anyhow!(
+            "the directory {} is the same as another one: the file system is damaged",
+            directory.shown()
+        ))
+        .hint("`kiln verify` lists what is wrong with it")
     }
 }
 

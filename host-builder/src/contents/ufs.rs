@@ -100,17 +100,18 @@ impl Tree for UfsTree {
         let inner: &[u8] = if directory.path.is_empty() { b"/" } else { &directory.path };
         let entries = self.lock().read_dir(inner)?;
         let child = |name: &[u8]| {
-            self.node(directory.join(name)).with_context(|| format!("cannot read {}", show(&directory.join(name))))
+            self.node(directory.join(name))
+                .with_context(|| format!("cannot read {}", show(&directory.join(name))))
         };
-        let mut nodes =
-            entries.iter().map(|entry| child(&entry.name)).collect::<Result<Vec<_>>>()?;
+        let mut nodes = entries.iter().map(|entry| child(&entry.name)).collect::<Result<Vec<_>>>()?;
         nodes.sort_by(by_name);
         Ok(nodes)
     }
 
     fn child(&self, directory: &Node, name: &[u8]) -> Result<Option<Node>> {
         let path = directory.join(name);
-        let absent = matches!(self.lock().symlink_metadata(&path), Err(error) if error.kind() == ErrorKind::NotFound);
+        let absent =
+            matches!(self.lock().symlink_metadata(&path), Err(error) if error.kind() == ErrorKind::NotFound);
         if absent { Ok(None) } else { self.node(path).map(Some) }
     }
 

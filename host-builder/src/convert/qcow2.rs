@@ -19,6 +19,8 @@ const REFCOUNTS: u64 = CLUSTER / 2;
 const COPIED: u64 = 1 << 63;
 /// Bytes of a version 3 header without extensions.
 const HEADER_BYTES: u32 = 104;
+/// Cluster of the refcount table: right behind the header.
+const TABLE_AT: u64 = 1;
 /// Largest L1 table that QEMU opens, in bytes (`QCOW_MAX_L1_SIZE`).
 const MAX_L1_BYTES: u64 = 32 << 20;
 
@@ -69,12 +71,8 @@ impl Layout {
         Ok(Layout { size, used, table_clusters, block_clusters, l1_clusters, l2_tables, data_clusters })
     }
 
-    fn table_at(&self) -> u64 {
-        1
-    }
-
     fn blocks_at(&self) -> u64 {
-        self.table_at() + self.table_clusters
+        TABLE_AT + self.table_clusters
     }
 
     fn l1_at(&self) -> u64 {
@@ -141,7 +139,7 @@ impl Layout {
             (0, 4), // not encrypted
             (l1_entries, 4),
             (self.l1_at() * CLUSTER, 8),
-            (self.table_at() * CLUSTER, 8),
+            (TABLE_AT * CLUSTER, 8),
             (self.table_clusters, 4),
             (0, 4), // snapshots: none
             (0, 8), // their table
@@ -159,7 +157,7 @@ impl Layout {
 /// The entry for the next cluster of its kind.
 fn take(next: &mut u64) -> u64 {
     *next += 1;
-    (*next - 1) * CLUSTER | COPIED
+    ((*next - 1) * CLUSTER) | COPIED
 }
 
 fn write_padded(out: &mut impl Write, entries: impl Iterator<Item = u64>, clusters: u64) -> io::Result<()> {
@@ -197,10 +195,10 @@ mod tests {
         assert!(counts.chunks(2).enumerate().all(|(at, count)| count == [0, u8::from(at < 8)]));
         assert_eq!(
             [0, 8, 16].map(|at| entry(&image, 3 * CLUSTER + at)),
-            [4 * CLUSTER | COPIED, 0, 5 * CLUSTER | COPIED]
+            [(4 * CLUSTER) | COPIED, 0, (5 * CLUSTER) | COPIED]
         );
-        assert_eq!(entry(&image, 4 * CLUSTER + 8), 6 * CLUSTER | COPIED);
-        assert_eq!(entry(&image, 5 * CLUSTER + 16), 7 * CLUSTER | COPIED);
+        assert_eq!(entry(&image, 4 * CLUSTER + 8), (6 * CLUSTER) | COPIED);
+        assert_eq!(entry(&image, 5 * CLUSTER + 16), (7 * CLUSTER) | COPIED);
     }
 
     #[test]

@@ -89,7 +89,13 @@ impl<'a> Comparison<'a> {
     }
 
     /// Notes a difference of something about `place` when there is one.
-    pub fn property(&mut self, place: &str, name: &'static str, a: impl ToString, b: impl ToString) {
+    pub fn property(
+        &mut self,
+        place: &str,
+        name: &'static str,
+        a: &(impl ToString + ?Sized),
+        b: &(impl ToString + ?Sized),
+    ) {
         let (a, b) = (a.to_string(), b.to_string());
         if a != b {
             self.differs(place, What::Property { name, a, b });
@@ -132,16 +138,16 @@ impl<'a> Comparison<'a> {
         self.property(place, "kind", a.kind.name(), b.kind.name());
         // What one side's format cannot hold is no difference.
         if let (Some(a), Some(b)) = (a.mode, b.mode) {
-            self.property(place, "mode", format!("{a:04o}"), format!("{b:04o}"));
+            self.property(place, "mode", &format!("{a:04o}"), &format!("{b:04o}"));
         }
         if let (Some(a_uid), Some(b_uid), Some(a_gid), Some(b_gid)) = (a.uid, b.uid, a.gid, b.gid) {
-            self.property(place, "owner", format!("{a_uid}:{a_gid}"), format!("{b_uid}:{b_gid}"));
+            self.property(place, "owner", &format!("{a_uid}:{a_gid}"), &format!("{b_uid}:{b_gid}"));
         }
         if let (Some(a), Some(b)) = (&a.target, &b.target) {
-            self.property(place, "target", show(a), show(b));
+            self.property(place, "target", &show(a), &show(b));
         }
         if let (Some(a), Some(b)) = (a.device, b.device) {
-            self.property(place, "device", format!("{},{}", a.0, a.1), format!("{},{}", b.0, b.1));
+            self.property(place, "device", &format!("{},{}", a.0, a.1), &format!("{},{}", b.0, b.1));
         }
     }
 
@@ -173,7 +179,7 @@ impl<'a> Comparison<'a> {
             && plain_a == plain_b
             && let (Some(node_a), Some(node_b)) = (in_a.remove(&name_a), in_b.remove(&name_b))
         {
-            self.property(&format!("{place}/{}", show(&name_a)), "name", show(&name_a), show(&name_b));
+            self.property(&format!("{place}/{}", show(&name_a)), "name", &show(&name_a), &show(&name_b));
             pairs.push((side(a, node_a), side(b, node_b)));
         }
         for (nodes, what) in [(in_a, What::OnlyInA as fn(Kind) -> What), (in_b, What::OnlyInB)] {

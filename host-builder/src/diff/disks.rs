@@ -12,9 +12,9 @@ use crate::contents::source::Source;
 /// # Errors
 /// Either cannot be read, or has no partition table that makes sense.
 pub fn compare(comparison: &mut Comparison<'_>, a: &Source, b: &Source) -> Result<()> {
-    comparison.property("disk", "size", a.size(), b.size());
+    comparison.property("disk", "size", &a.size(), &b.size());
     let (a, b) = (Disk::open(a.clone())?, Disk::open(b.clone())?);
-    comparison.property("disk", "signature", hex(a.mbr.signature), hex(b.mbr.signature));
+    comparison.property("disk", "signature", &hex(a.mbr.signature), &hex(b.mbr.signature));
     let fat = a.fat_partition()?.map(|(number, _)| number);
     let pairs = a.mbr.partitions.iter().zip(&b.mbr.partitions);
     for (number, (partition_a, partition_b)) in (1..).zip(pairs) {
@@ -22,8 +22,8 @@ pub fn compare(comparison: &mut Comparison<'_>, a: &Source, b: &Source) -> Resul
         comparison.property(
             &place,
             "table entry",
-            describe(partition_a.as_ref()),
-            describe(partition_b.as_ref()),
+            &describe(partition_a.as_ref()),
+            &describe(partition_b.as_ref()),
         );
         if let (Some(partition_a), Some(partition_b)) = (partition_a, partition_b)
             && Some(number) != fat

@@ -124,8 +124,8 @@ pub struct UfsFacts {
     pub fragment_size: u32,
     pub inodes: u32,
     pub free_inodes: u32,
-    /// First line of /etc/issue that says something.
-    pub issue: Option<String>,
+    /// The platform's stamp in /etc/issue.
+    pub issue_stamp: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -342,12 +342,11 @@ fn with_ufs(mut facts: ArchiveFacts, source: Source) -> ArchiveFacts {
 
 fn ufs(tree: &UfsTree) -> Result<UfsFacts> {
     let statistics = tree.statistics();
-    let issue = match tree::find(tree, b"/etc/issue", true)? {
+    let issue_stamp = match tree::find(tree, b"/etc/issue", true)? {
         Some(node) if node.is_file() => {
             let text = tree.contents(&node)?.head(16 << 10)?;
-            let text = String::from_utf8_lossy(&text);
-            let line = text.lines().map(str::trim).find(|line| line.contains(|c: char| c.is_alphanumeric()));
-            line.map(|line| tree::show(line.as_bytes()))
+            let stamp = String::from_utf8_lossy(&text).lines().find_map(Stamp::find_in);
+            stamp.as_ref().map(Stamp::to_string)
         }
         _ => None,
     };
@@ -358,6 +357,6 @@ fn ufs(tree: &UfsTree) -> Result<UfsFacts> {
         fragment_size: statistics.fragment_size,
         inodes: statistics.inodes,
         free_inodes: statistics.free_inodes,
-        issue,
+        issue_stamp,
     })
 }

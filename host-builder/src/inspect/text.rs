@@ -1,5 +1,7 @@
 //! The facts about an image for people: one subject a block, names on the left, values aligned.
 
+use std::fmt::{Display, Write as _};
+
 use super::facts::{ArchiveFacts, DiskFacts, Facts, FatFacts, StreamFacts};
 use crate::contents::manifest::Manifest;
 use crate::contents::time;
@@ -12,7 +14,7 @@ pub fn render(facts: &Facts) -> String {
     let mut page = Page::default();
     page.line("file", &facts.file.path);
     if let Some(digests) = &facts.file.digests {
-        page.line("size", time::size(digests.size));
+        page.line("size", &time::size(digests.size));
         page.line("sha1", &digests.sha1);
         page.line("sha256", &digests.sha256);
     }
@@ -23,10 +25,10 @@ pub fn render(facts: &Facts) -> String {
         (false, None) => "",
     };
     let nothing_inside = facts.contents == "ZFS send stream";
-    page.line("contents", format!("{}{}", facts.contents, if nothing_inside { "" } else { wrappings }));
+    page.line("contents", &format!("{}{}", facts.contents, if nothing_inside { "" } else { wrappings }));
     if let Some(inflated) = &facts.inflated {
         page.block(if facts.stream.is_some() { "stream, expanded" } else { "expanded" });
-        page.line("size", time::size(inflated.size));
+        page.line("size", &time::size(inflated.size));
         page.line("sha1", &inflated.sha1);
         page.line("sha256", &inflated.sha256);
     }
@@ -35,8 +37,8 @@ pub fn render(facts: &Facts) -> String {
     facts.fat.iter().for_each(|fat| page.fat(fat));
     if let Some(tar) = &facts.tar {
         page.block("archive");
-        page.line("members", tar.members);
-        page.line("top", tar.top_directories.join(", "));
+        page.line("members", &tar.members);
+        page.line("top", &tar.top_directories.join(", "));
     }
     facts.boot_archives.iter().for_each(|archive| page.archive(archive));
     facts.manifest.iter().for_each(|manifest| page.manifest(manifest));
@@ -54,15 +56,15 @@ struct Page {
 
 impl Page {
     fn block(&mut self, title: &str) {
-        self.text.push_str(&format!("\n{title}\n"));
+        let _ = writeln!(self.text, "\n{title}");
     }
 
-    fn line(&mut self, name: &str, value: impl ToString) {
-        self.text.push_str(&format!("  {name:<NAMES$}{}\n", value.to_string()));
+    fn line(&mut self, name: &str, value: &dyn Display) {
+        let _ = writeln!(self.text, "  {name:<NAMES$}{value}");
     }
 
     fn item(&mut self, value: &str) {
-        self.text.push_str(&format!("  - {value}\n"));
+        let _ = writeln!(self.text, "  - {value}");
     }
 
     fn stream(&mut self, stream: &StreamFacts) {
@@ -75,22 +77,22 @@ impl Page {
         self.line("created", &stream.created);
         self.line("features", &stream.features);
         if let Some(size) = stream.volume_size {
-            self.line("volume size", time::size(size));
+            self.line("volume size", &time::size(size));
         }
         if let (Some(block), Some(blocks)) = (stream.block_size, stream.blocks) {
-            self.line("blocks", format!("{blocks} of {block} bytes"));
+            self.line("blocks", &format!("{blocks} of {block} bytes"));
         }
         if let Some(records) = stream.records {
-            self.line("records", records);
+            self.line("records", &records);
         }
         if let Some(snapshots @ 2..) = stream.snapshots {
-            self.line("snapshots", snapshots);
+            self.line("snapshots", &snapshots);
         }
     }
 
     fn disk(&mut self, disk: &DiskFacts) {
         self.block("disk");
-        self.line("size", time::size(disk.size));
+        self.line("size", &time::size(disk.size));
         self.line("signature", &disk.signature);
         for partition in &disk.partitions {
             let active = if partition.active { ", active" } else { "" };
@@ -98,17 +100,21 @@ impl Page {
                 "type {}{active}, sector {}, {} sectors",
                 partition.kind, partition.first_lba, partition.sectors
             );
-            self.line(&format!("partition {}", partition.number), range);
+            self.line(&format!("partition {}", partition.number), &range);
         }
         self.line("boot loader", &disk.loader);
-        for menu in &disk.menus {
+        for (index, menu) in disk.menus.iter().enumerate() {
+            if disk.menus[..index].iter().any(|other| other.same_as(menu)) {
+                self.block(&format!("boot menu ({}): the same", menu.place));
+                continue;
+            }
             self.block(&format!("boot menu ({}), {} s", menu.place, menu.timeout));
             for (number, entry) in menu.entries.iter().enumerate() {
                 let mark = if number == menu.default { "*" } else { " " };
-                self.text.push_str(&format!(" {mark}{}\n", entry.title));
-                self.text.push_str(&format!("    kernel  {}\n", entry.command_line));
+                let _ = writeln!(self.text, " {mark}{}", entry.title);
+                let _ = writeln!(self.text, "    kernel  {}", entry.command_line);
                 for module in &entry.modules {
-                    self.text.push_str(&format!("    module  {module}\n"));
+                    let _ = writeln!(self.text, "    module  {module}");
                 }
             }
         }
@@ -116,13 +122,13 @@ impl Page {
 
     fn fat(&mut self, fat: &FatFacts) {
         self.block("FAT32");
-        self.line("label", &fat.label);
+        self.line("label", &if fat.label.is_empty() { "none" } else { &fat.label });
         self.line("serial", &fat.serial);
         self.line("made by", &fat.made_by);
-        self.line("clusters", format!("{} of {} bytes", fat.clusters, fat.cluster_bytes));
-        self.line("free", time::size(fat.free_bytes));
-        self.line("hidden sectors", fat.hidden_sectors);
-        self.line("files", fat.files);
+        self.line("clusters", &format!("{} of {} bytes", fat.clusters, fat.cluster_bytes));
+        self.line("free", &time::size(fat.free_bytes));
+        self.line("hidden sectors", &fat.hidden_sectors);
+        self.line("files", &fat.files);
     }
 
     fn archive(&mut self, archive: &ArchiveFacts) {
@@ -131,22 +137,22 @@ impl Page {
         if let Some(platform) = &archive.platform {
             self.line("platform", platform);
         }
-        self.line("size", time::size(archive.size));
+        self.line("size", &time::size(archive.size));
         if !archive.sha1.is_empty() {
             let agrees = match archive.hash_agrees {
                 Some(true) => " (as its hash file says)",
                 Some(false) => " (its hash file says something else)",
                 None => " (no hash file)",
             };
-            self.line("sha1", format!("{}{agrees}", archive.sha1));
+            self.line("sha1", &format!("{}{agrees}", archive.sha1));
         }
         if let Some(ufs) = &archive.ufs {
-            self.line("file system", format!("UFS, {}, clean", time::size(ufs.size)));
-            self.line("blocks", format!("{} bytes, fragments {} bytes", ufs.block_size, ufs.fragment_size));
-            self.line("free", time::size(ufs.free));
-            self.line("inodes", format!("{}, {} free", ufs.inodes, ufs.free_inodes));
-            if let Some(issue) = &ufs.issue {
-                self.line("issue", issue);
+            self.line("file system", &format!("UFS, {}, clean", time::size(ufs.size)));
+            self.line("blocks", &format!("{} bytes, fragments {} bytes", ufs.block_size, ufs.fragment_size));
+            self.line("free", &time::size(ufs.free));
+            self.line("inodes", &format!("{}, {} free", ufs.inodes, ufs.free_inodes));
+            if let Some(stamp) = &ufs.issue_stamp {
+                self.line("/etc/issue says", stamp);
             }
         }
         if let Some(problem) = &archive.problem {
@@ -163,11 +169,13 @@ impl Page {
             ("version", &manifest.version),
             ("published", &manifest.published_at),
         ] {
-            value.iter().for_each(|value| self.line(name, value));
+            if let Some(value) = value {
+                self.line(name, value);
+            }
         }
         self.line(
             "agreement",
-            if manifest.problems.is_empty() { "agrees with the image" } else { "DISAGREES" },
+            &if manifest.problems.is_empty() { "agrees with the image" } else { "DISAGREES" },
         );
         manifest.problems.iter().for_each(|problem| self.item(problem));
         manifest.cautions.iter().for_each(|caution| self.item(&format!("caution: {caution}")));
