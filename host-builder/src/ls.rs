@@ -16,8 +16,8 @@ use crate::report::{Hint, Report};
 
 /// Lists files inside images, archives and platforms.
 ///
-/// The image may be a .zvol or .zvol.gz, a raw disk, a platform tarball, a bare boot archive or FAT volume; names do not
-/// matter. Each '!' in a path steps into the file before it:
+/// The image may be a .zvol or .zvol.gz, a raw disk, a platform tarball, a bare boot archive or
+/// FAT volume; names do not matter. Each '!' in a path steps into the file before it:
 ///
 ///     kiln ls -l retro.zvol.gz:/os
 ///     kiln ls -R 'retro.zvol.gz:/os/20141030T081701Z/platform/i86pc/amd64/boot_archive!/etc'

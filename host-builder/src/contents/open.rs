@@ -91,7 +91,9 @@ pub struct How {
 /// The file is missing or unreadable, or its compression or stream is damaged.
 pub fn open(path: &Path, how: How, report: &Report) -> Result<Image> {
     let cannot = || format!("cannot open {}", path.display());
-    let file = File::open(path).with_context(cannot)?;
+    let file = File::open(path)
+        .with_context(cannot)
+        .hint("check the path: it has to be an image file that you may read, or IMAGE:/path inside one")?;
     if file.metadata().with_context(cannot)?.is_dir() {
         return Err(anyhow!("{} is a folder", path.display())).hint("name an image file");
     }
