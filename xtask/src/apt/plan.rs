@@ -44,10 +44,11 @@ pub struct Install {
 }
 
 impl Install {
-    /// The arguments of `apt-get`.
+    /// The arguments of `apt-get`. It must rather fail than remove what somebody uses: zfs-fuse, for one, conflicts
+    /// with the programs of the kernel's ZFS.
     pub fn arguments(&self) -> Vec<String> {
         let mut arguments: Vec<String> =
-            ["install", "--yes", "--no-install-recommends"].map(str::to_owned).into();
+            ["install", "--yes", "--no-remove", "--no-install-recommends"].map(str::to_owned).into();
         arguments.extend(self.suite.iter().flat_map(|suite| ["--target-release".to_owned(), suite.clone()]));
         arguments.extend(self.packages.iter().cloned());
         arguments
@@ -123,7 +124,7 @@ mod tests {
         let simulation = judge(true, captured::INSTALLS_MTOOLS);
         let plan = plan(&["mtools"], "bookworm", &[], &policies, simulation).unwrap();
         assert_eq!(plan.source, None);
-        assert_eq!(calls(&plan), ["install --yes --no-install-recommends mtools"]);
+        assert_eq!(calls(&plan), ["install --yes --no-remove --no-install-recommends mtools"]);
     }
 
     #[test]
@@ -139,8 +140,8 @@ mod tests {
         assert_eq!(
             calls(&plan),
             [
-                "install --yes --no-install-recommends --target-release bookworm-backports qemu-system-x86",
-                "install --yes --no-install-recommends mtools",
+                "install --yes --no-remove --no-install-recommends --target-release bookworm-backports qemu-system-x86",
+                "install --yes --no-remove --no-install-recommends mtools",
             ]
         );
     }

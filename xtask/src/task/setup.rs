@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use kiln_harness::tools;
 
 use crate::apt::plan::{self, NewSource, Plan};
@@ -56,6 +56,8 @@ const JUDGES: &[Need] = &[
     Need::program("nodejs", "node"),
     Need::program("npm", "npm"),
     Need::program("pigz", "pigz"),
+    Need::program("procps", "kill"),
+    Need::program("python3-minimal", "python3"),
     Need::program("qemu-utils", "qemu-img"),
     Need::program("zfs-fuse", "zfs-fuse"),
 ];
@@ -71,11 +73,11 @@ const GUEST_BUILDERS: &[Need] = &[
 const FUZZ_BUILDERS: &[Need] = &[Need::program("g++", "c++")];
 
 /// What a task is going to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Purpose {
     /// Boot an image.
     Boot,
-    /// Run the command line against foreign tools.
+    /// Run unit tests and the command line against foreign tools.
     Judge,
     /// Run real systems.
     Machines,
@@ -97,14 +99,14 @@ impl Purpose {
 /// Install the Debian packages that tests and the demo need, or say how.
 #[derive(Debug, Args)]
 pub struct Setup {
-    /// What the packages are for.
-    #[arg(value_enum, default_values_t = [Purpose::Machines])]
+    /// What the packages are for [default: everything].
+    #[arg(value_enum, value_name = "PURPOSE")]
     purposes: Vec<Purpose>,
 }
 
 /// Runs the task.
 pub fn run(setup: &Setup) -> Result<()> {
-    ensure(&setup.purposes)
+    ensure(if setup.purposes.is_empty() { Purpose::value_variants() } else { &setup.purposes })
 }
 
 /// Sees to it that everything for `purposes` is there. As root it installs what is missing; otherwise it names the
@@ -114,6 +116,8 @@ pub fn ensure(purposes: &[Purpose]) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
+    machine::debian_codename()
+        .with_context(|| format!("these Debian packages are missing: {}", missing.join(" ")))?;
     if !machine::is_root() {
         bail!(
             "these Debian packages are missing: {}\nhint: run `{}`",
@@ -169,7 +173,8 @@ fn command_for_root(missing: &[&str]) -> Result<String> {
         installs => {
             let calls =
                 installs.iter().map(|install| format!("sudo apt-get {}", install.arguments().join(" ")));
-            Ok(calls.collect::<Vec<_>>().join(" && "))
+            let calls: Vec<_> = calls.collect();
+            Ok(format!("sudo apt-get update && {}", calls.join(" && ")))
         }
     }
 }
