@@ -208,8 +208,9 @@ pub fn walk<R: Read>(
             {
                 return Err(here(TarProblem::Duplicate(other)));
             }
-            let size = if kind == MemberKind::File { map.size } else { 0 };
-            let member = Member { path, kind, size };
+            // What lies behind the header of anything but a file is skipped, not shown.
+            let map = if kind == MemberKind::File { map } else { SparseMap::dense(0) };
+            let member = Member { path, kind, size: map.size };
             let mut content = Expanded { body: &mut body, map, at: 0 };
             visit(&member, &mut content).map_err(|error| here(TarProblem::Visitor(error)))?;
         }
@@ -499,6 +500,15 @@ mod tests {
                 ("top/again", &MemberKind::HardLink("top/dir/file".into()), ""),
             ]
         );
+    }
+
+    #[test]
+    fn what_lies_behind_a_directory_is_skipped() {
+        let bytes = archive(&[(EntryType::Directory, "dir/", "stray"), (EntryType::Regular, "file", "x")]);
+        let members = walked(&bytes).unwrap();
+        let shown: Vec<_> =
+            members.iter().map(|(m, text)| (m.path.as_str(), m.size, text.as_str())).collect();
+        assert_eq!(shown, [("dir", 0, ""), ("file", 1, "x")]);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Hostile disks for the fuzz targets.
+//! Hostile disks and streams for the fuzz targets.
 //!
 //! An image is megabytes of mostly nothing, which a fuzzer would mutate in vain. So the input is not the image but a
 //! list of changes to a good one, each to a sector that has something in it.
@@ -10,6 +10,8 @@ use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
 
+use kiln_zstream::checksum::{ByteOrder, Fletcher4};
+use kiln_zstream::{ErrorKind, Record, StreamReader};
 use positioned_io::{ReadAt, WriteAt};
 
 const SECTOR: usize = 512;
@@ -127,4 +129,65 @@ pub fn populated_ufs() -> Base<Vec<u8>> {
         .expect("the fixture is gzip");
     let length = image.len() as u64;
     Base::new(image, length, [0..length])
+}
+
+/// The size of a record of a send stream, and where the checksums in it stand: in END that of the stream before it,
+/// and in every record but BEGIN one of everything up to there.
+const RECORD: usize = 312;
+/// The kind of END records.
+const END: u8 = 5;
+const END_CHECKSUM: Range<usize> = 8..40;
+const RECORD_CHECKSUM: Range<usize> = 280..312;
+
+/// How many checksums of a stream are put right.
+const SEALS: usize = 32;
+
+/// The send stream `input` with checksums that match, so that the reader's other checks see what was changed.
+pub fn sealed(input: &[u8]) -> Vec<u8> {
+    let mut bytes = input.to_vec();
+    for _ in 0..SEALS {
+        let Some((begin, at, order)) = broken_seal(&bytes) else { break };
+        let Some((part, record)) =
+            bytes.get_mut(begin..at + RECORD).map(|through| through.split_at_mut(at - begin))
+        else {
+            break;
+        };
+        let mut sum = Fletcher4::new();
+        sum.update(part, order);
+        let seal = |record: &mut [u8], place: Range<usize>, sum: Fletcher4| {
+            for (bytes, word) in record[place].chunks_exact_mut(8).zip(sum.words()) {
+                bytes.copy_from_slice(&match order {
+                    ByteOrder::Little => word.to_le_bytes(),
+                    ByteOrder::Big => word.to_be_bytes(),
+                });
+            }
+        };
+        let is_end = match order {
+            ByteOrder::Little => record[0] == END,
+            ByteOrder::Big => record[3] == END,
+        };
+        if is_end {
+            seal(record, END_CHECKSUM, sum);
+        }
+        sum.update(&record[..RECORD_CHECKSUM.start], order);
+        seal(record, RECORD_CHECKSUM, sum);
+    }
+    bytes
+}
+
+/// Where the part begins whose checksum is the first that does not match, where the record stands that holds it, and
+/// the byte order.
+fn broken_seal(stream: &[u8]) -> Option<(usize, usize, ByteOrder)> {
+    let mut reader = StreamReader::new(stream);
+    let mut begin = 0;
+    loop {
+        match reader.next_record() {
+            Ok(Some(Record::Begin(_))) => begin = reader.position() as usize - RECORD,
+            Ok(Some(_)) => {}
+            Err(error) if error.kind() == ErrorKind::Checksum => {
+                return Some((begin, error.offset() as usize, reader.byte_order()));
+            }
+            Ok(None) | Err(_) => return None,
+        }
+    }
 }

@@ -1,6 +1,7 @@
-//! A volume rebuilt from a hostile stream.
+//! A volume rebuilt from a hostile stream, as it is and with checksums that match.
 #![no_main]
 
+use kiln_fuzz::sealed;
 use kiln_zstream::volume::{ExtractOptions, extract};
 use libfuzzer_sys::fuzz_target;
 
@@ -27,8 +28,13 @@ impl kiln_zstream::volume::VolumeSink for Bounded {
     }
 }
 
-fuzz_target!(|input: &[u8]| {
-    if let Ok(info) = extract(input, &mut Bounded, &ExtractOptions { size_limit: LIMIT, base: None }) {
+fn rebuild(stream: &[u8]) {
+    if let Ok(info) = extract(stream, &mut Bounded, &ExtractOptions { size_limit: LIMIT, base: None }) {
         assert!(info.size <= LIMIT);
     }
+}
+
+fuzz_target!(|input: &[u8]| {
+    rebuild(input);
+    rebuild(&sealed(input));
 });
