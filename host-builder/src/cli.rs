@@ -87,7 +87,8 @@ fn start_log(verbose: u8) {
     };
     let filter = EnvFilter::try_from_env("KILN_LOG").unwrap_or_else(|_| EnvFilter::new(level));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time();
-    let log = log.with_target(false).with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()) && !no_color());
+    let log =
+        log.with_target(false).with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()) && !no_color());
     // A second logger can only have been set by a test harness, whose choice then stands.
     let _ = log.try_init();
 }

@@ -13,8 +13,8 @@ use sha1::{Digest, Sha1};
 use crate::cli::Ending;
 use crate::platform::{BOOT_ARCHIVE, BOOT_ARCHIVE_HASH, UNIX, hex};
 use crate::report::{Hint, Report, changed};
-use crate::stamp::Stamp;
 use crate::staging::{self, OutputFolder, StagedFile};
+use crate::stamp::Stamp;
 use crate::stand_in::KERNEL;
 
 /// Inode density of platform builds since February 2013, in bytes an inode (source: smartos-live tools/build_live).
@@ -113,7 +113,8 @@ fn boot_archive(platform: &Platform, folder: &OutputFolder) -> Result<fs::File> 
     let bytes = u64::from(platform.size) << 10;
     let file = folder.scratch()?;
     file.set_len(bytes).context("cannot make a temporary file")?;
-    let time = i32::try_from(platform.stamp.unix_seconds()).context("the stamp is later than UFS can tell")?;
+    let time =
+        i32::try_from(platform.stamp.unix_seconds()).context("the stamp is later than UFS can tell")?;
     let seed = u64::from(time.unsigned_abs());
     let options = MakeOptions { bytes, bytes_per_inode: BYTES_PER_INODE, time, generation_seed: seed };
     let ufs = kiln_ufs::make(file, &options).context("cannot make the boot archive")?;
@@ -141,10 +142,8 @@ fn boot_archive(platform: &Platform, folder: &OutputFolder) -> Result<fs::File> 
 /// left.
 fn fill<D: ReadAt + WriteAt>(ufs: &mut Editor<D>, folder: &Path, at: &str) -> Result<bool> {
     let cannot = || format!("cannot read the folder {}", folder.display());
-    let mut entries: Vec<fs::DirEntry> = fs::read_dir(folder)
-        .with_context(cannot)?
-        .collect::<std::io::Result<_>>()
-        .with_context(cannot)?;
+    let mut entries: Vec<fs::DirEntry> =
+        fs::read_dir(folder).with_context(cannot)?.collect::<std::io::Result<_>>().with_context(cannot)?;
     entries.sort_by_key(fs::DirEntry::file_name);
     ufs.create_dir_all(at.as_bytes(), &Attributes { mode: 0o755, uid: 0, gid: 0 })?;
     for entry in entries {
@@ -162,7 +161,9 @@ fn fill<D: ReadAt + WriteAt>(ufs: &mut Editor<D>, folder: &Path, at: &str) -> Re
                 Err(error) if matches!(error.kind(), ErrorKind::NoSpace | ErrorKind::NoInodes) => {
                     return Ok(false);
                 }
-                Err(error) => return Err(error).with_context(|| format!("cannot copy {}", entry.path().display())),
+                Err(error) => {
+                    return Err(error).with_context(|| format!("cannot copy {}", entry.path().display()));
+                }
             }
         }
     }
@@ -180,7 +181,11 @@ fn write_tarball(stamp: &Stamp, archive: &fs::File, output: &mut StagedFile) -> 
     let mut tar = tar::Builder::new(gzip);
     let mtime = stamp.unix_seconds().unsigned_abs();
     for folder in ["", "i86pc/", "i86pc/amd64/", "i86pc/kernel/", "i86pc/kernel/amd64/"] {
-        tar.append_data(&mut header(tar::EntryType::Directory, 0, mtime), format!("{top}/{folder}"), &[][..])?;
+        tar.append_data(
+            &mut header(tar::EntryType::Directory, 0, mtime),
+            format!("{top}/{folder}"),
+            &[][..],
+        )?;
     }
     let file = |size: u64| header(tar::EntryType::Regular, size, mtime);
     tar.append_data(&mut file(KERNEL.len() as u64), format!("{top}/{UNIX}"), KERNEL)?;

@@ -204,7 +204,8 @@ impl<K: Fn(&str) -> bool> Unpacking<'_, K> {
         let directory = self.top.take().context("it has no platform directory: the tarball is empty")?;
         self.resolve_symlinks()?;
         let missing = |what: &str| {
-            Err(anyhow!("{directory} has no {what}")).hint("this needs a platform tarball of i86pc, 2011 or later")
+            Err(anyhow!("{directory} has no {what}"))
+                .hint("this needs a platform tarball of i86pc, 2011 or later")
         };
         if !self.files.contains_key(UNIX) {
             return missing(UNIX);

@@ -108,7 +108,8 @@ mod tests {
     #[test]
     fn an_error_comes_after_the_bytes_before_it() {
         let mut copy = Vec::new();
-        let error = Prefetch::over(Failing(CHUNK + 5), |mut reader| reader.read_to_end(&mut copy)).unwrap_err();
+        let error =
+            Prefetch::over(Failing(CHUNK + 5), |mut reader| reader.read_to_end(&mut copy)).unwrap_err();
         assert_eq!((copy.len(), error.to_string().as_str()), (CHUNK + 5, "broken"));
     }
 

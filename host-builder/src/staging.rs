@@ -147,11 +147,9 @@ impl StagedFile {
         let mode = Mode::from_raw_mode(0o644);
         let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
         let staged = match rustix::fs::open(folder, flags, mode) {
-            Ok(descriptor) => StagedFile {
-                file: File::from(descriptor),
-                temporary: None,
-                target: target.to_owned(),
-            },
+            Ok(descriptor) => {
+                StagedFile { file: File::from(descriptor), temporary: None, target: target.to_owned() }
+            }
             Err(error) if nameless_files_are_impossible(error) => Self::create_named(folder, target)?,
             Err(error) => {
                 return Err(io::Error::from(error))

@@ -116,7 +116,9 @@ mod tests {
 
     #[test]
     fn what_is_no_time_is_no_stamp() {
-        for text in ["", "20141030", "20141330T081701Z", "20230229T000000Z", "20141030T241701Z", "20141030T0817é1Z"] {
+        for text in
+            ["", "20141030", "20141330T081701Z", "20230229T000000Z", "20141030T241701Z", "20141030T0817é1Z"]
+        {
             assert_eq!(text.parse::<Stamp>(), Err(NotAStamp(text.to_owned())), "{text}");
         }
     }

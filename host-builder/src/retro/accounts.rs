@@ -35,9 +35,9 @@ pub fn lock_root_password(shadow: &[u8]) -> Result<Option<Vec<u8>>> {
 
 /// Whether `/etc/name_to_major` knows a driver, which is how a platform says that it has it.
 pub fn has_driver(name_to_major: &[u8], driver: &str) -> bool {
-    name_to_major
-        .split(|&byte| byte == b'\n')
-        .any(|line| line.split(u8::is_ascii_whitespace).find(|word| !word.is_empty()) == Some(driver.as_bytes()))
+    name_to_major.split(|&byte| byte == b'\n').any(|line| {
+        line.split(u8::is_ascii_whitespace).find(|word| !word.is_empty()) == Some(driver.as_bytes())
+    })
 }
 
 #[cfg(test)]

@@ -45,14 +45,16 @@ pub fn edit(
     report: &Report,
 ) -> Result<Archive> {
     let cannot = || format!("cannot edit {}", crate::platform::BOOT_ARCHIVE);
-    let time = i32::try_from(settings.stamp.unix_seconds()).context("the stamp is later than UFS can tell")?;
+    let time =
+        i32::try_from(settings.stamp.unix_seconds()).context("the stamp is later than UFS can tell")?;
     let ufs = FileSystem::open(file, size).map_err(explain).with_context(cannot)?;
     let has_vmm = match ufs.read(b"/etc/name_to_major", TABLE_LIMIT) {
         Ok(table) => accounts::has_driver(&table, "vmm"),
         Err(error) if error.kind() == ErrorKind::NotFound => false,
         Err(error) => return Err(error).with_context(cannot),
     };
-    let options = EditOptions { time: Timestamp::from_seconds(time), generation_seed: time.unsigned_abs().into() };
+    let options =
+        EditOptions { time: Timestamp::from_seconds(time), generation_seed: time.unsigned_abs().into() };
     let mut editor = ufs.edit(options);
 
     report.step("lock-root-password", || {
@@ -74,9 +76,10 @@ pub fn edit(
             editor.grow(bytes).context("cannot make room in the boot archive for the overlays")?;
             Ok(changed((), format!("from {} KiB to {} KiB", size >> 10, bytes >> 10)))
         }
-        None => {
-            Ok(unchanged((), format!("{} KiB have room for the overlays", editor.statistics().size_bytes >> 10)))
-        }
+        None => Ok(unchanged(
+            (),
+            format!("{} KiB have room for the overlays", editor.statistics().size_bytes >> 10),
+        )),
     })?;
     report.step("lay-overlays", || {
         let (mut laid, mut kept) = (0, 0);
@@ -152,7 +155,9 @@ where
         Kind::Directory { implied } => match existing(ufs.metadata(&path))? {
             // A folder that only stands in the way to something says nothing about the platform's own.
             Some(there) if there.kind == FileType::Directory && *implied => Ok(Change::Unchanged),
-            Some(there) if there.kind == FileType::Directory => set_attributes(ufs, &path, &there, &attributes),
+            Some(there) if there.kind == FileType::Directory => {
+                set_attributes(ufs, &path, &there, &attributes)
+            }
             Some(_) => bail!("the overlay has a folder where the platform has a file"),
             None => {
                 ufs.create_dir(&path, &attributes)?;
@@ -201,7 +206,12 @@ fn existing(metadata: kiln_ufs::Result<Metadata>) -> Result<Option<Metadata>> {
     }
 }
 
-fn set_attributes<D>(ufs: &mut Editor<D>, path: &[u8], there: &Metadata, wanted: &Attributes) -> Result<Change>
+fn set_attributes<D>(
+    ufs: &mut Editor<D>,
+    path: &[u8],
+    there: &Metadata,
+    wanted: &Attributes,
+) -> Result<Change>
 where
     D: positioned_io::ReadAt + positioned_io::WriteAt,
 {

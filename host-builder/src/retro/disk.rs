@@ -59,7 +59,8 @@ pub fn plan(
     match loader {
         Loader::Template { template, disk, size, .. } => {
             let foreign = sources.add_foreign(disk.clone());
-            let volume_size = volume_size(settings.size, size.next_multiple_of(1 << 20), "the template needs")?;
+            let volume_size =
+                volume_size(settings.size, size.next_multiple_of(1 << 20), "the template needs")?;
             let plan = template
                 .plan(sources.entries(), foreign, volume_size, modified, RESERVE)
                 .context("the template cannot take the platform")?;

@@ -17,8 +17,12 @@ use crate::staging::OutputFolder;
 use crate::tarball::{self, Limits};
 
 /// Folders where distributions keep the stage files of GRUB legacy.
-const GRUB_LEGACY_FOLDERS: [&str; 4] =
-    ["/usr/lib/grub/x86_64-pc", "/usr/lib/grub/i386-pc", "/usr/lib/grub/i386-redhat", "/usr/share/grub/x86_64-pc"];
+const GRUB_LEGACY_FOLDERS: [&str; 4] = [
+    "/usr/lib/grub/x86_64-pc",
+    "/usr/lib/grub/i386-pc",
+    "/usr/lib/grub/i386-redhat",
+    "/usr/share/grub/x86_64-pc",
+];
 
 /// Largest stage file that is believed, in bytes. Stage 2 of GRUB 0.97 has some 120,000.
 const STAGE_LIMIT: u64 = 1 << 20;
@@ -72,7 +76,9 @@ fn grub_legacy(folder: Option<&Path>) -> Result<Loader> {
             .iter()
             .map(PathBuf::from)
             .find(|folder| folder.join("stage2").is_file())
-            .ok_or_else(|| anyhow!("GRUB legacy is not on this machine: looked in {}", GRUB_LEGACY_FOLDERS.join(", ")))
+            .ok_or_else(|| {
+                anyhow!("GRUB legacy is not on this machine: looked in {}", GRUB_LEGACY_FOLDERS.join(", "))
+            })
             .hint("install Debian's package grub-legacy, or name the folder with --loader grub-legacy=DIR")?,
     };
     let mut files = Vec::new();
@@ -98,7 +104,8 @@ fn open_template(path: &Path, folder: &OutputFolder) -> Result<Loader> {
     file.seek(SeekFrom::Start(0))?;
     let sha1 = file_sha1(&mut file)?;
     file.seek(SeekFrom::Start(0))?;
-    let disk = if kiln_pgzip::looks_like_gzip(&head) { unpack_template(file, folder.scratch()?)? } else { file };
+    let disk =
+        if kiln_pgzip::looks_like_gzip(&head) { unpack_template(file, folder.scratch()?)? } else { file };
     let size = disk.metadata()?.len();
     let disk = Stretch::whole(Arc::new(disk), size);
     let template = Box::new(Template::open(disk.clone())?);
@@ -157,4 +164,3 @@ fn file_sha1(file: &mut File) -> Result<String> {
         }
     }
 }
-

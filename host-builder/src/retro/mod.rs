@@ -103,7 +103,8 @@ fn build(
 
     let platform = read_platform(settings, folder, report)?;
     let (files, spool) = (platform.files, Arc::new(platform.spool));
-    let archive = archive::edit(settings, platform.boot_archive, platform.boot_archive_size, overlays, report)?;
+    let archive =
+        archive::edit(settings, platform.boot_archive, platform.boot_archive_size, overlays, report)?;
 
     let custom = report.step("pack-custom", || {
         let custom = custom_archive::build(&settings.stamp, customs, settings.ca_bundle.as_deref())?;

@@ -49,7 +49,14 @@ pub struct Sources {
 
 impl Sources {
     /// Adds a file whose bytes are `size` bytes of `file` from `offset` on; `digest` is any digest of them.
-    pub fn add_stretch(&mut self, path: &str, file: &Arc<File>, range: (u64, u64), digest: &[u8], modified: i64) {
+    pub fn add_stretch(
+        &mut self,
+        path: &str,
+        file: &Arc<File>,
+        range: (u64, u64),
+        digest: &[u8],
+        modified: i64,
+    ) {
         let id = FileId(self.stretches.len() as u32);
         let (offset, size) = range;
         self.stretches.push(Stretch { file: Arc::clone(file), offset, size });

@@ -23,11 +23,9 @@ pub fn print(settings: &Settings, built: &Built, paths: &[PathBuf; 2], report: &
         Loader::GrubLegacy { files, .. } => {
             files.iter().map(|(path, sha1)| (path.display().to_string(), sha1.as_str())).collect()
         }
-        Loader::Template { sha1, .. } => settings
-            .template
-            .iter()
-            .map(|path| (path.display().to_string(), sha1.as_str()))
-            .collect(),
+        Loader::Template { sha1, .. } => {
+            settings.template.iter().map(|path| (path.display().to_string(), sha1.as_str())).collect()
+        }
     };
     let rescue = if settings.rescue_password_hash == ORIGINAL_RESCUE_HASH {
         "root logs in with the password 'root' (the original's; --rescue-password-hash sets another)"
@@ -38,8 +36,8 @@ pub fn print(settings: &Settings, built: &Built, paths: &[PathBuf; 2], report: &
     if report.is_json() {
         report.event(&json!({
             "event": "summary",
-            "image": image,
-            "manifest": manifest,
+            "image": image.display().to_string(),
+            "manifest": manifest.display().to_string(),
             "uuid": built.manifest.uuid,
             "size": built.written.size,
             "sha1": built.written.sha1,

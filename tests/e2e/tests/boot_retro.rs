@@ -1,6 +1,6 @@
 //! Retro images boot: every loader, on virtio and IDE disks, every entry of the menu, under SeaBIOS.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use kiln_e2e::{Lab, STAMP, template};
@@ -47,10 +47,10 @@ fn disk(lab: &Lab, loader: &str, further: &[&str]) -> Option<PathBuf> {
 }
 
 /// Starts the machine and returns what the kernel printed; it must end content.
-fn boot(disk: PathBuf, disk_kind: DiskKind, memory_mib: u32, keys: &str) -> String {
+fn boot(disk: &Path, disk_kind: DiskKind, memory_mib: u32, keys: &str) -> String {
     let _slot = slots::take();
     let mut machine =
-        QemuBoot::start(&BootOptions { disk_kind, memory_mib, ..BootOptions::new(&disk) }).unwrap();
+        QemuBoot::start(&BootOptions { disk_kind, memory_mib, ..BootOptions::new(disk) }).unwrap();
     if !keys.is_empty() {
         machine.wait_for("+kmdb", PATIENCE).unwrap();
         machine.send(keys.as_bytes()).unwrap();
@@ -93,7 +93,7 @@ fn boots_a_real_size(loader: &str, kinds: &[DiskKind]) {
     lab.platform(REAL_KIB);
     let Some(disk) = disk(&lab, loader, &["--timeout", "1"]) else { return };
     for kind in kinds {
-        assert_booted(&boot(disk.clone(), *kind, 1024, ""), REAL_KIB);
+        assert_booted(&boot(&disk, *kind, 1024, ""), REAL_KIB);
     }
 }
 
@@ -124,7 +124,7 @@ fn starts_every_entry(loader: &str, keys: [&str; 3]) {
         return;
     };
     for (entry, keys) in keys.into_iter().enumerate() {
-        let transcript = boot(disk.clone(), DiskKind::VirtioBlk, 256, keys);
+        let transcript = boot(&disk, DiskKind::VirtioBlk, 256, keys);
         assert_booted(&transcript, SMALL_KIB);
         let rescue = transcript.contains("property root_shadow=$5$salt$hash")
             && transcript.contains("property noimport=true");

@@ -135,8 +135,7 @@ fn the_boot_archive_is_changed_as_promised() {
     let said = lab.kiln(&["ls", &format!("{image}:/os/{STAMP}/platform")]);
     assert!(!said.stdout.contains("root.password"), "{}", said.stdout);
 
-    let difference =
-        lab.kiln(&[
+    let difference = lab.kiln(&[
         "diff",
         &format!("{}:/platform-{STAMP}", platform.display()),
         &format!("{image}:/os/{STAMP}/platform"),
@@ -201,7 +200,9 @@ fn details_are_told_on_demand() {
         String::from_utf8(command.output().unwrap().stderr).unwrap()
     };
     for told in [build(&["-v"], None), build(&[], Some("kiln=info"))] {
-        for expected in ["i86pc/kernel/amd64/unix", "root.password", "/etc/issue", "custom/etc/zone.json.tmpl", "lba="] {
+        for expected in
+            ["i86pc/kernel/amd64/unix", "root.password", "/etc/issue", "custom/etc/zone.json.tmpl", "lba="]
+        {
             assert!(told.contains(expected), "no {expected} in:\n{told}");
         }
     }
@@ -241,7 +242,8 @@ fn foreign_tools_agree_with_the_disk() {
     assert!(judged.status.success(), "{}", String::from_utf8_lossy(&judged.stdout));
 
     let inside = format!("::/os/{STAMP}/platform/i86pc/amd64/boot_archive");
-    let copied = Command::new(mcopy).args(["-i", "fat.raw", &inside, "archive"]).current_dir(lab.path()).status();
+    let copied =
+        Command::new(mcopy).args(["-i", "fat.raw", &inside, "archive"]).current_dir(lab.path()).status();
     assert!(copied.unwrap().success());
     let sum = Command::new("sha1sum").arg(lab.join("archive")).output().unwrap();
     let hash = lab.kiln_ok(&["cat", &format!("{image}:/os/{STAMP}/platform/i86pc/amd64/boot_archive.hash")]);

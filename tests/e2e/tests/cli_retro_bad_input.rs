@@ -11,6 +11,9 @@ use tar::EntryType;
 /// KiB of the boot archives here.
 const ARCHIVE_KIB: u32 = 8192;
 
+/// A change to the bytes of a boot archive.
+type Edit = fn(&mut [u8]);
+
 /// Runs `kiln retro` with further flags; it must fail with status 1, say each of `expected`, and leave nothing.
 fn refused(lab: &Lab, flags: &[&str], expected: &[&str]) {
     let mut arguments = vec!["retro", STAMP];
@@ -119,7 +122,7 @@ fn a_boot_archive_that_cannot_be_edited() {
     let Some(lab) = Lab::open() else { return };
     let members = tarball::read(&lab.platform(ARCHIVE_KIB));
     // Offsets in the superblock at byte 8192: fs_clean 209, fs_fpg 188, fs_ncg 44, fs_magic 1372.
-    let edits: [(&str, fn(&mut [u8]), &str); 6] = [
+    let edits: [(&str, Edit, &str); 6] = [
         ("no UFS", |ufs| ufs[8192..16384].fill(0), "UFS"),
         ("big-endian", |ufs| ufs[8192 + 1372..8192 + 1376].reverse(), "big-endian"),
         ("dirty", |ufs| ufs[8192 + 209] = 0, "clean"),

@@ -33,7 +33,7 @@ fn openzfs_receives_the_streams_of_the_fixtures() {
     for (name, size, digest) in volumes {
         let stream = fixtures::unpack(&format!("zstream/{name}.zs.gz"), folder.path());
         guest = guest.file(format!("{name}.zs"), stream);
-        expected += &format!("{name}.zs {size} {digest}\n");
+        expected.extend([&format!("{name}.zs"), " ", &size.to_string(), " ", digest, "\n"]);
     }
     assert_eq!(guest.run(RECEIVE).expect("the guest runs").succeeded(), expected);
 }
