@@ -82,14 +82,21 @@ impl OutputFolder {
     /// # Errors
     /// A file of that name exists and `replace` is false, or the folder refuses.
     pub fn publish(&mut self, files: Vec<StagedFile>, replace: bool) -> Result<()> {
+        for file in &files {
+            // Known before the first name is given, so that no old file is replaced for nothing.
+            if file.target.is_dir() {
+                bail!("{} is a folder: a result cannot replace it", file.target.display());
+            }
+        }
         let mut done: Vec<PathBuf> = Vec::new();
         for file in files {
             let target = file.target.clone();
             if let Err(error) = file.publish(replace) {
-                for path in done {
+                // A file that took the place of an old one stays: without it the user would have neither.
+                for path in done.iter().filter(|_| !replace) {
                     // What cannot be removed now was named in full, so the user sees a whole file, never a half one.
-                    let _ = fs::remove_file(&path);
-                    forget(&path);
+                    let _ = fs::remove_file(path);
+                    forget(path);
                 }
                 return Err(error);
             }

@@ -21,7 +21,7 @@ use crate::cli::Ending;
 use crate::custom_archive;
 use crate::overlay::Layer;
 use crate::platform::{self, Platform};
-use crate::report::{Report, changed, unchanged};
+use crate::report::{Hint, Report, changed, unchanged};
 use crate::staging::{self, OutputFolder};
 pub use settings::{Arguments, Audience, parse_recipe};
 use settings::{MenuChoice, Settings};
@@ -56,6 +56,9 @@ pub fn run(arguments: Arguments, report: &Report) -> Result<Ending> {
     let settings = arguments.settle()?;
     let name = format!("smartos-retro-{}-{}", settings.stamp, settings.version);
     check_version(&settings.version)?;
+    // What a manifest would not take is said before the work, with stand-ins for what only the work can tell.
+    let stand_in = volume::Written { size: 1, sha1: "0".repeat(40), ..volume::Written::default() };
+    manifest(&settings, &stand_in, 1 << 20).hint("choose another --version, --uuid or --date")?;
     for suffix in ["zvol.gz", "manifest"] {
         staging::refuse_existing(&settings.output.join(format!("{name}.{suffix}")), settings.force)?;
     }
@@ -83,6 +86,9 @@ pub fn run(arguments: Arguments, report: &Report) -> Result<Ending> {
 fn check_version(version: &str) -> Result<()> {
     if version.contains('/') {
         anyhow::bail!("the version '{version}' cannot be part of a file name");
+    }
+    if version.len() > 200 {
+        anyhow::bail!("the version has {} bytes, too many for a file name", version.len());
     }
     Ok(())
 }

@@ -305,6 +305,7 @@ impl Arguments {
         let hash = merged.rescue_password_hash.unwrap_or_else(|| ORIGINAL_RESCUE_HASH.to_owned());
         check_password_hash(&hash)?;
         let published_at = merged.date.unwrap_or_else(|| stamp.iso());
+        check_date(&published_at)?;
         Ok(Settings {
             platform,
             output: merged.output.unwrap_or_else(|| "output".into()),
@@ -395,6 +396,22 @@ pub fn parse_recipe(text: &str) -> Result<Arguments> {
     Ok(recipe)
 }
 
+/// A date is the time of a stamp with its separators; fractions of a second may follow.
+fn check_date(date: &str) -> Result<()> {
+    let (seconds, fraction) = match date.split_once('.') {
+        Some((seconds, rest)) => (format!("{seconds}Z"), rest.strip_suffix('Z')),
+        None => (date.to_owned(), Some("0")),
+    };
+    let real = seconds.replace(['-', ':'], "").parse::<Stamp>().is_ok_and(|stamp| stamp.iso() == seconds);
+    let digits =
+        fraction.is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()));
+    if !real || !digits {
+        return Err(anyhow!("'{}' is not a time for --date", date.escape_debug()))
+            .hint("write it in UTC, like 2014-10-30T08:17:01Z");
+    }
+    Ok(())
+}
+
 /// The hash stands between single quotes on the kernel's command line, so it must not be able to end them.
 fn check_password_hash(hash: &str) -> Result<()> {
     let usable = |byte: u8| byte.is_ascii_alphanumeric() || b"$./=,_-".contains(&byte);
@@ -444,6 +461,16 @@ mod tests {
     fn recipes_with_unknown_or_impossible_settings_are_refused() {
         for text in ["sizes = 5", "size = 0", "level = 13", "jobs = 0", "menu = 'fancy'", "size = ["] {
             parse_recipe(text).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn dates_are_real_times() {
+        for date in ["2014-10-30T08:17:01Z", "2014-10-30T08:17:01.123Z"] {
+            check_date(date).unwrap();
+        }
+        for date in ["", "2014-13-45T99:99:99Z", "20141030T081701Z", "2014-10-30", "2014-10-30T08:17:01.Z"] {
+            check_date(date).unwrap_err();
         }
     }
 

@@ -18,7 +18,7 @@ use crate::staging::StagedFile;
 const CHUNK: usize = 1 << 20;
 
 /// What was written.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Written {
     /// Size of the compressed file in bytes.
     pub size: u64,

@@ -179,6 +179,16 @@ fn outputs_that_cannot_be_written() {
     refused(&lab, &["--output", "file/below"], &["file/below"]);
     refused(&lab, &["--output", "/proc/kiln"], &["/proc/kiln", "hint: choose a folder"]);
 
+    refused(&lab, &["--version", "a b"], &["version", "hint: choose another --version"]);
+    refused(&lab, &["--date", "2014-13-45T99:99:99Z"], &["is not a time for --date", "hint:"]);
+
+    // Nothing old is lost when only one of the two names can be taken.
+    fs::create_dir_all(lab.join(format!("taken/smartos-retro-{STAMP}-test.manifest"))).unwrap();
+    fs::write(lab.join(format!("taken/smartos-retro-{STAMP}-test.zvol.gz")), "old").unwrap();
+    let said = lab.kiln(&["retro", STAMP, "--version", "test", "--force", "--output", "taken"]);
+    assert_eq!(said.status, 1);
+    assert_eq!(fs::read(lab.join(format!("taken/smartos-retro-{STAMP}-test.zvol.gz"))).unwrap(), b"old");
+
     lab.retro(&["--size", "auto"]);
     let before = lab.names("output");
     let said = lab.kiln(&["retro", STAMP, "--version", "test"]);
