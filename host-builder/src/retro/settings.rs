@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::fs;
+use std::io::Read;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -23,6 +24,9 @@ const DEFAULT_TIMEOUT: u16 = 10;
 
 /// Default volume size in MiB, as the original's.
 const DEFAULT_SIZE: u32 = 1024;
+
+/// Bytes of a recipe that are read; a longer file is cut there and then is no TOML, or is no recipe.
+const RECIPE_LIMIT: u64 = 1 << 20;
 
 /// Largest volume size in MiB: MBR and FAT32 count 512-byte sectors in 32 bits.
 const MAX_SIZE: u32 = 2 * 1024 * 1024 - 1;
@@ -362,7 +366,9 @@ impl Arguments {
 
 fn read_recipe(path: &Path) -> Result<Arguments> {
     let cannot = || format!("cannot use the recipe {}", path.display());
-    let text = fs::read_to_string(path).with_context(cannot)?;
+    let mut text = String::new();
+    let file = fs::File::open(path).with_context(cannot)?;
+    file.take(RECIPE_LIMIT).read_to_string(&mut text).with_context(cannot)?;
     let mut recipe = parse_recipe(&text)
         .with_context(cannot)
         .hint("its keys are the long names of the flags of kiln retro, such as size = 2048")?;
