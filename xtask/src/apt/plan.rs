@@ -105,7 +105,7 @@ mod tests {
     use super::*;
     use crate::apt::policy::{captured, judge, parse};
 
-    const SOURCES: &str = "Types: deb\nURIs: http://deb.debian.org/debian\nSuites: bookworm bookworm-updates\n\
+    const SOURCES: &str = "Types: deb\nURIs: http://archive.example/debian\nSuites: bookworm bookworm-updates\n\
                            Components: main\nSigned-By: /usr/share/keyrings/debian-archive-keyring.gpg\n";
 
     fn calls(plan: &Plan) -> Vec<String> {
@@ -136,7 +136,7 @@ mod tests {
         let added = plan.source.as_ref().unwrap();
         assert_eq!(added.file, "kiln-bookworm-backports.sources");
         assert_eq!(added.source.suites, ["bookworm-backports"]);
-        assert_eq!(added.source.uris, ["http://deb.debian.org/debian"]);
+        assert_eq!(added.source.uris, ["http://archive.example/debian"]);
         assert_eq!(
             calls(&plan),
             [
@@ -149,7 +149,7 @@ mod tests {
     #[test]
     fn backports_that_the_machine_has_are_not_added_again() {
         let sources = sources::parse_deb822(&format!(
-            "{SOURCES}\nTypes: deb\nURIs: http://deb.debian.org/debian\nSuites: bookworm-backports\nComponents: main\n"
+            "{SOURCES}\nTypes: deb\nURIs: http://archive.example/debian\nSuites: bookworm-backports\nComponents: main\n"
         ));
         let policies = parse(captured::WITHOUT_BACKPORTS);
         let simulation = judge(false, captured::BREAKS_QEMU_UTILS);

@@ -67,9 +67,9 @@ qemu-system-x86:
   Candidate: 1:7.2+dfsg-7+deb12u18+b3
   Version table:
      1:7.2+dfsg-7+deb12u18+b3 500
-        500 http://deb.debian.org/debian bookworm/main amd64 Packages
+        500 http://archive.example/debian bookworm/main amd64 Packages
      1:7.2+dfsg-7+deb12u15 500
-        500 http://deb.debian.org/debian-security bookworm-security/main amd64 Packages
+        500 http://archive.example/debian-security bookworm-security/main amd64 Packages
 qemu-utils:
   Installed: 1:10.0.2+ds-2+deb13u1~bpo12+1
   Candidate: 1:10.0.2+ds-2+deb13u1~bpo12+1
@@ -77,15 +77,15 @@ qemu-utils:
  *** 1:10.0.2+ds-2+deb13u1~bpo12+1 100
         100 /var/lib/dpkg/status
      1:7.2+dfsg-7+deb12u18+b3 500
-        500 http://deb.debian.org/debian bookworm/main amd64 Packages
+        500 http://archive.example/debian bookworm/main amd64 Packages
      1:7.2+dfsg-7+deb12u15 500
-        500 http://deb.debian.org/debian-security bookworm-security/main amd64 Packages
+        500 http://archive.example/debian-security bookworm-security/main amd64 Packages
 mtools:
   Installed: (none)
   Candidate: 4.0.33-1+really4.0.32-1
   Version table:
      4.0.33-1+really4.0.32-1 500
-        500 http://deb.debian.org/debian bookworm/main amd64 Packages
+        500 http://archive.example/debian bookworm/main amd64 Packages
 ";
 
     /// `apt-get install --simulate qemu-system-x86 mtools` on the same machine: it succeeds.

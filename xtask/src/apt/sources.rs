@@ -193,13 +193,13 @@ mod tests {
     const DEBIAN_SOURCES: &str = "\
 Types: deb
 # http://snapshot.debian.org/archive/debian/20250520T000000Z
-URIs: http://deb.debian.org/debian
+URIs: http://archive.example/debian
 Suites: bookworm bookworm-updates
 Components: main
 Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
 
 Types: deb
-URIs: http://deb.debian.org/debian-security
+URIs: http://archive.example/debian-security
 Suites: bookworm-security
 Components: main
 Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
@@ -209,8 +209,8 @@ Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
     const SOURCES_LIST: &str = "\
 #deb cdrom:[Debian GNU/Linux 12.0.0 _Bookworm_ - Official amd64 NETINST]/ bookworm main
 
-deb http://deb.debian.org/debian/ bookworm main non-free-firmware
-deb-src http://deb.debian.org/debian/ bookworm main non-free-firmware
+deb http://archive.example/debian/ bookworm main non-free-firmware
+deb-src http://archive.example/debian/ bookworm main non-free-firmware
 deb [arch=amd64 signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://security.debian.org/debian-security bookworm-security main # fixes
 ";
 
@@ -225,7 +225,7 @@ deb [arch=amd64 signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http:/
         assert_eq!(
             sources[0],
             Source {
-                uris: strings(&["http://deb.debian.org/debian"]),
+                uris: strings(&["http://archive.example/debian"]),
                 suites: strings(&["bookworm", "bookworm-updates"]),
                 components: strings(&["main"]),
                 signed_by: Some("/usr/share/keyrings/debian-archive-keyring.gpg".to_owned()),
@@ -291,9 +291,9 @@ deb [arch=amd64 signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http:/
         };
         let key = "[signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]";
         let expected = [
-            format!("deb {key} http://deb.debian.org/debian bookworm main contrib"),
-            format!("deb {key} http://deb.debian.org/debian bookworm-updates main contrib"),
-            format!("deb {key} http://deb.debian.org/debian-security bookworm-security main contrib"),
+            format!("deb {key} http://archive.example/debian bookworm main contrib"),
+            format!("deb {key} http://archive.example/debian bookworm-updates main contrib"),
+            format!("deb {key} http://archive.example/debian-security bookworm-security main contrib"),
         ];
         assert_eq!(lines("bookworm", "bookworm", &sources), expected);
 
@@ -308,7 +308,7 @@ deb [arch=amd64 signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http:/
         let backports = extra_suite(&sources, "bookworm", "-backports").unwrap();
         assert_eq!(
             backports.deb822(),
-            "Types: deb\nURIs: http://deb.debian.org/debian\nSuites: bookworm-backports\nComponents: main\n\
+            "Types: deb\nURIs: http://archive.example/debian\nSuites: bookworm-backports\nComponents: main\n\
              Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg\n"
         );
         assert!(!has_suite(&sources, "bookworm-backports"));
