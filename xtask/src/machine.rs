@@ -1,7 +1,6 @@
 //! The machine that a task runs on, and running programs there.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -25,12 +24,6 @@ pub fn cargo() -> Command {
 pub fn build_kiln() -> Result<PathBuf> {
     run(cargo().args(["build", "--release", "--package", "kiln"]))?;
     Ok(scratch::target_folder().join("release/kiln"))
-}
-
-/// Whether this process may install packages and build the guest.
-pub fn is_root() -> bool {
-    // A process owns its own folder in /proc under its effective user.
-    fs::metadata("/proc/self").is_ok_and(|metadata| metadata.uid() == 0)
 }
 
 /// The code name of the Debian release that this machine runs, such as `bookworm`.

@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
+use kiln_harness::{recipe, tools};
 use kiln_imgapi::{Kind, RetroImage, Rules, validate};
 use serde_json::{Map, Value, json};
 use sha1::{Digest, Sha1};
@@ -209,62 +210,44 @@ fn cases() -> Vec<(Rules, Value)> {
     cases
 }
 
-/// The folder with the oracle installed, or nothing when npm or node is missing.
-fn installed() -> Option<PathBuf> {
-    let present =
-        |tool| Command::new(tool).arg("--version").output().is_ok_and(|output| output.status.success());
-    if !present("node") || !present("npm") {
-        assert!(
-            std::env::var_os("KILN_REQUIRE_TOOLS").is_none(),
-            "node and npm are needed to judge manifests by imgmanifest"
-        );
-        eprintln!("SKIPPED: node or npm is missing, manifests were not judged by imgmanifest");
-        return None;
-    }
+/// The judge, with the oracle installed for it; nothing after a loud skip when node or npm is missing.
+fn judge() -> Option<Command> {
+    let (node, npm) = (tools::require("node")?, tools::require("npm")?);
     let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/imgmanifest");
     let lock = fs::read(fixture.join("package-lock.json")).unwrap();
     let digest = Sha1::digest(&lock).iter().take(8).fold(0u64, |digest, &byte| digest << 8 | u64::from(byte));
-    let caches = std::env::var_os("XDG_CACHE_HOME").map_or_else(
-        || PathBuf::from(std::env::var_os("HOME").unwrap_or_else(|| "/tmp".into())).join(".cache"),
-        PathBuf::from,
-    );
-    let folder = caches.join(format!("kiln/npm-{digest:016x}"));
+    let cache = recipe::cache_folder();
+    let folder = cache.join(format!("npm-{digest:016x}"));
     if !folder.join("node_modules").is_dir() {
         // Installed aside and renamed, so that a run that was cut short leaves no half of it.
-        let partial = caches.join(format!("kiln/npm-{digest:016x}.{}", std::process::id()));
+        let partial = cache.join(format!("npm-{digest:016x}.{}", std::process::id()));
         fs::create_dir_all(&partial).unwrap();
         for file in ["package.json", "package-lock.json"] {
             fs::copy(fixture.join(file), partial.join(file)).unwrap();
         }
-        let output = Command::new("npm")
-            .args(["ci", "--no-audit", "--no-fund"])
-            .current_dir(&partial)
-            .output()
-            .unwrap();
+        let output =
+            Command::new(npm).args(["ci", "--no-audit", "--no-fund"]).current_dir(&partial).output().unwrap();
         assert!(output.status.success(), "npm ci: {}", String::from_utf8_lossy(&output.stderr));
         if fs::rename(&partial, &folder).is_err() {
             // Another run was faster.
             fs::remove_dir_all(&partial).unwrap();
         }
     }
-    fs::copy(fixture.join("judge.js"), folder.join("judge.js")).unwrap();
-    Some(folder)
+    // The folder is every checkout's, so the judge stays where it is and is told where the oracle lies.
+    let mut judge = Command::new(node);
+    judge.arg(fixture.join("judge.js")).env("NODE_PATH", folder.join("node_modules"));
+    Some(judge)
 }
 
 #[test]
 fn the_reference_implementation_gives_the_same_verdicts() {
-    let Some(folder) = installed() else { return };
+    let Some(mut judge) = judge() else { return };
     let cases = cases();
     let input: Vec<Value> = cases
         .iter()
         .map(|(rules, manifest)| json!([rules.kind.to_string(), rules.channels, manifest]))
         .collect();
-    let mut node = Command::new("node")
-        .arg(folder.join("judge.js"))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut node = judge.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     node.stdin.take().unwrap().write_all(Value::from(input).to_string().as_bytes()).unwrap();
     let output = node.wait_with_output().unwrap();
     assert!(output.status.success());

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod listing;
 pub mod tarball;
 pub mod template;
 

@@ -1,11 +1,11 @@
 //! `kiln retro` as its users see it.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
 use kiln_e2e::{Lab, STAMP};
+use kiln_harness::tools;
 use serde_json::Value;
 
 const ARCHIVE_KIB: u32 = 8192;
@@ -28,82 +28,8 @@ fn the_pair_agrees_and_verifies() {
     assert_eq!(manifest["files"][0]["size"], fs::metadata(&image).unwrap().len());
     let sum = Command::new("sha1sum").arg(&image).output().unwrap();
     let sha1 = manifest["files"][0]["sha1"].as_str().unwrap();
-    assert!(String::from_utf8_lossy(&sum.stdout).starts_with(sha1));
-    lab.kiln_ok(&["verify", image.to_str().unwrap()]);
-}
-
-/// Same inputs, same bytes: whatever the machine, the user and the moment.
-#[test]
-fn nothing_but_the_inputs_shows_in_the_bytes() {
-    let Some(lab) = Lab::open() else { return };
-    lab.platform(ARCHIVE_KIB);
-    for folder in ["one", "two"] {
-        fs::create_dir_all(lab.join(folder).join("lib")).unwrap();
-        fs::write(lab.join(folder).join("lib/mine"), "mine\n").unwrap();
-    }
-    // The second user's checkout has other modes and times.
-    fs::set_permissions(lab.join("two/lib/mine"), fs::Permissions::from_mode(0o700)).unwrap();
-    let touched =
-        Command::new("touch").args(["-d", "1999-01-01"]).arg(lab.join("two/lib/mine")).status().unwrap();
-    assert!(touched.success());
-
-    let (image, manifest) =
-        lab.retro(&["--overlay", "one", "--custom", "one", "--jobs", "1", "--size", "auto"]);
-    let expected = (fs::read(image).unwrap(), fs::read(manifest).unwrap());
-
-    fs::create_dir(lab.join("elsewhere")).unwrap();
-    fs::copy(lab.join(format!("data/platform-{STAMP}.tgz")), lab.join("elsewhere/p.tgz")).unwrap();
-    let kiln = lab.command().get_program().to_owned();
-    for jobs in ["2", "3", "7"] {
-        let script = format!(
-            "umask 077; exec \"$0\" retro {STAMP} --platform p.tgz --output out-{jobs} --version test \
-             --overlay ../two --custom ../two --jobs {jobs} --size auto"
-        );
-        let run = Command::new("sh")
-            .args(["-c", &script])
-            .arg(&kiln)
-            .current_dir(lab.join("elsewhere"))
-            .env("TZ", "Pacific/Kiritimati")
-            .env("LC_ALL", "tr_TR.UTF-8")
-            .env("SOURCE_DATE_EPOCH", "1")
-            .output()
-            .unwrap();
-        assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
-        let name = format!("elsewhere/out-{jobs}/smartos-retro-{STAMP}-test");
-        let image = lab.join(format!("{name}.zvol.gz"));
-        assert!(fs::read(&image).unwrap() == expected.0, "{jobs} jobs: the image differs");
-        assert!(
-            fs::read(lab.join(format!("{name}.manifest"))).unwrap() == expected.1,
-            "the manifest differs"
-        );
-        assert_eq!(fs::metadata(&image).unwrap().permissions().mode() & 0o777, 0o644);
-    }
-}
-
-#[test]
-fn an_ordinary_user_builds_too() {
-    let Some(lab) = Lab::open() else { return };
-    let Some(setpriv) = kiln_harness::tools::require("setpriv") else { return };
-    lab.platform(ARCHIVE_KIB);
-    // Below the world's temporary folder, because the way to the lab may be closed to other users.
-    let home = tempfile::tempdir().unwrap();
-    fs::set_permissions(home.path(), fs::Permissions::from_mode(0o777)).unwrap();
-    let platform = home.path().join("p.tgz");
-    fs::copy(lab.join(format!("data/platform-{STAMP}.tgz")), &platform).unwrap();
-    let kiln = home.path().join("kiln");
-    fs::copy(lab.command().get_program(), &kiln).unwrap();
-    let run = Command::new(setpriv)
-        .args(["--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs", "--bounding-set=-all"])
-        .arg(&kiln)
-        .args(["retro", STAMP, "--platform"])
-        .arg(&platform)
-        .current_dir(home.path())
-        .output()
-        .unwrap();
-    let stderr = String::from_utf8_lossy(&run.stderr);
-    assert!(run.status.success(), "{stderr}");
-    assert!(stderr.contains("lacks") || stderr.contains("first-boot programs"), "{stderr}");
-    assert_eq!(fs::read_dir(home.path().join("output")).unwrap().count(), 2);
+    assert_eq!(String::from_utf8_lossy(&sum.stdout).split_whitespace().next(), Some(sha1));
+    lab.kiln_ok(&["verify", image.to_str().unwrap(), "--manifest", manifest_path.to_str().unwrap()]);
 }
 
 #[test]
@@ -132,8 +58,7 @@ fn the_boot_archive_is_changed_as_promised() {
 
     let hash = lab.kiln_ok(&["cat", &format!("{image}:/os/{STAMP}/platform/i86pc/amd64/boot_archive.hash")]);
     assert_eq!(hash.len(), 41);
-    let said = lab.kiln(&["ls", &format!("{image}:/os/{STAMP}/platform")]);
-    assert!(!said.stdout.contains("root.password"), "{}", said.stdout);
+    assert_eq!(lab.kiln_ok(&["ls", &format!("{image}:/os/{STAMP}/platform")]), "i86pc\n");
 
     let difference = lab.kiln(&[
         "diff",
@@ -197,7 +122,10 @@ fn details_are_told_on_demand() {
         if log.is_none() {
             command.env_remove("KILN_LOG");
         }
-        String::from_utf8(command.output().unwrap().stderr).unwrap()
+        let output = command.output().unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{told}");
+        told
     };
     for told in [build(&["-v"], None), build(&[], Some("kiln=info"))] {
         for expected in
@@ -213,11 +141,9 @@ fn details_are_told_on_demand() {
 #[test]
 fn foreign_tools_agree_with_the_disk() {
     let Some(lab) = Lab::open() else { return };
-    let (Some(sfdisk), Some(fsck), Some(mcopy)) = (
-        kiln_harness::tools::require("sfdisk"),
-        kiln_harness::tools::require("fsck.vfat"),
-        kiln_harness::tools::require("mcopy"),
-    ) else {
+    let (Some(sfdisk), Some(fsck), Some(mcopy)) =
+        (tools::require("sfdisk"), tools::require("fsck.vfat"), tools::require("mcopy"))
+    else {
         return;
     };
     lab.platform(ARCHIVE_KIB);
@@ -247,5 +173,5 @@ fn foreign_tools_agree_with_the_disk() {
     assert!(copied.unwrap().success());
     let sum = Command::new("sha1sum").arg(lab.join("archive")).output().unwrap();
     let hash = lab.kiln_ok(&["cat", &format!("{image}:/os/{STAMP}/platform/i86pc/amd64/boot_archive.hash")]);
-    assert!(String::from_utf8_lossy(&sum.stdout).starts_with(hash.trim_end()));
+    assert_eq!(String::from_utf8_lossy(&sum.stdout).split_whitespace().next(), Some(hash.trim_end()));
 }

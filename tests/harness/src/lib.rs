@@ -3,6 +3,7 @@
 //! * [`guest`]: a Debian guest with real OpenZFS, UFS and FAT drivers that runs one script.
 //! * [`qemu_boot`]: a machine that boots a disk image, driven over its serial port.
 //! * [`tools`]: foreign programs that may be missing on a user's machine.
+//! * [`account`]: whose account a program runs under.
 //! * [`fixtures`]: the authentic images and streams below `tests/fixtures`.
 //! * [`scratch`]: folders for the files of a test.
 //! * [`process`]: running a program with a deadline.
@@ -13,6 +14,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod account;
 pub mod fixtures;
 pub mod guest;
 pub mod process;

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
-use kiln_harness::tools;
+use kiln_harness::{account, tools};
 
 use crate::apt::plan::{self, NewSource, Plan};
 use crate::apt::{policy, sources};
@@ -52,6 +52,7 @@ const JUDGES: &[Need] = &[
         found: Found::File(&["/usr/lib/grub/x86_64-pc/stage2", "/usr/lib/grub/i386-pc/stage2"]),
     },
     Need::program("libxml2-utils", "xmllint"),
+    Need { package: "locales", found: Found::File(&["/usr/share/i18n/locales/tr_TR"]) },
     Need::program("mtools", "mcopy"),
     Need::program("nodejs", "node"),
     Need::program("npm", "npm"),
@@ -118,7 +119,7 @@ pub fn ensure(purposes: &[Purpose]) -> Result<()> {
     }
     machine::debian_codename()
         .with_context(|| format!("these Debian packages are missing: {}", missing.join(" ")))?;
-    if !machine::is_root() {
+    if !account::is_root() {
         bail!(
             "these Debian packages are missing: {}\nhint: run `{}`",
             missing.join(" "),

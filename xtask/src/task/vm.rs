@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Subcommand};
-use kiln_harness::{guest::Guest, recipe};
+use kiln_harness::{account, guest::Guest, recipe};
 
 use crate::apt::sources;
 use crate::machine;
@@ -73,7 +73,7 @@ pub fn build() -> Result<()> {
         return Ok(());
     }
     ensure!(
-        machine::is_root(),
+        account::is_root(),
         "the guest is built as root: run `sudo env HOME=\"$HOME\" \"$(command -v cargo)\" xtask vm build`"
     );
 

@@ -4,6 +4,7 @@ use std::io::{self, Read, Write};
 use std::num::NonZeroUsize;
 use std::process::{Command, Stdio};
 
+use kiln_harness::tools;
 use kiln_pgzip::{Error, ErrorKind, Options, Reader, Totals, Writer, looks_like_gzip};
 use proptest::prelude::*;
 
@@ -150,22 +151,15 @@ fn a_writer_that_is_dropped_leaves_no_thread_waiting() {
     }
 }
 
-/// What a program makes of `input`, its diagnostics and whether it succeeded. `None` when it is not installed.
+/// What a program makes of `input`, its diagnostics and whether it succeeded. `None` after a loud skip when it is not installed.
 fn run(program: &str, arguments: &[&str], input: &[u8]) -> Option<(Vec<u8>, String, bool)> {
-    let child = Command::new(program)
+    let mut child = Command::new(tools::require(program)?)
         .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        .spawn();
-    let mut child = match child {
-        Ok(child) => child,
-        Err(error) => {
-            assert!(std::env::var_os("KILN_REQUIRE_TOOLS").is_none(), "{program}: {error}");
-            eprintln!("SKIPPED: {program} is not installed ({error})");
-            return None;
-        }
-    };
+        .spawn()
+        .unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let output = std::thread::scope(|scope| {
         // A program that dislikes its input closes it early; what it says then is looked at below.

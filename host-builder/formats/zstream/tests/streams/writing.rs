@@ -4,6 +4,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use crate::common::fixture;
+use kiln_harness::tools;
 use kiln_zstream::ErrorKind;
 use kiln_zstream::volume::{
     DEFAULT_BLOCK_SIZE, ExtractOptions, Summary, VolumeOptions, VolumeWriter, extract,
@@ -108,23 +109,16 @@ fn a_full_disk_is_reported_with_its_place() {
 /// `zstreamdump` recomputes the checksum of the stream and complains when it differs.
 #[test]
 fn zfs_dumps_our_streams() {
+    let Some(zstreamdump) = tools::require("zstreamdump") else { return };
     let data: Vec<u8> = (0..100_000u32).map(|n| (n.wrapping_mul(n) >> 7) as u8).collect();
     let (bytes, summary) = stream(&options(1 << 20, 8192), &[(12_345, &data), (900_001, &[7])]);
-    let child = Command::new("zstreamdump")
+    let mut child = Command::new(zstreamdump)
         .arg("-v")
-        .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        .spawn();
-    let mut child = match child {
-        Ok(child) => child,
-        Err(error) => {
-            assert!(std::env::var_os("KILN_REQUIRE_TOOLS").is_none(), "zstreamdump: {error}");
-            eprintln!("SKIPPED: zstreamdump is not installed ({error}); it is in Debian's zfsutils-linux");
-            return;
-        }
-    };
+        .spawn()
+        .unwrap();
     child.stdin.take().unwrap().write_all(&bytes).unwrap();
     let output = child.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
