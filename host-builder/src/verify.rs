@@ -73,7 +73,8 @@ fn check(findings: &mut Findings, image: &Image, report: &Report) {
         Shape::Disk => disks::check(findings, source, &image.scratch, report),
         Shape::Fat => {
             if let Some(tree) = findings.take("FAT", FatTree::open(source)) {
-                disks::check_fat(findings, &tree, None);
+                let ours = disks::has_own_layout(findings, &tree);
+                disks::check_fat(findings, &tree, None, ours);
                 archives::check_all(findings, &*tree, report);
             }
         }

@@ -45,13 +45,8 @@ pub fn plan(
 ) -> Result<Planned> {
     // A guest is no place for bhyve, and its driver waits for hardware that is not there.
     let extra: &[String] = if has_vmm { &["disable-vmm=true".to_owned()] } else { &[] };
-    let menu = Menu::retro(
-        settings.stamp.as_str(),
-        &settings.rescue_password_hash,
-        extra,
-        settings.timeout.into(),
-        true,
-    )?;
+    let menu =
+        Menu::retro(settings.stamp.as_str(), &settings.rescue_password_hash, extra, settings.timeout.into())?;
     for entry in &menu.entries {
         tracing::info!(title = entry.title, kernel = entry.kernel, arguments = entry.arguments, "menu entry");
     }

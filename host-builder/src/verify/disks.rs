@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use anyhow::Result;
-use kiln_bootdisk::builtin::{HEADER_SEARCH_BYTES, TableEntry, parse_multiboot_header};
+use kiln_bootdisk::builtin::{Code, HEADER_SEARCH_BYTES, TableEntry, parse_multiboot_header};
 use kiln_bootdisk::detect::Loader;
 use kiln_bootdisk::fat32::Severity;
-use kiln_bootdisk::mbr::{Partition, SECTOR, TYPE_FAT32_LBA};
+use kiln_bootdisk::mbr::{KEY_VERSION, Partition, SECTOR, TYPE_FAT32_LBA};
 
 use super::archives;
 use super::findings::Findings;
@@ -33,11 +33,16 @@ pub fn check(findings: &mut Findings, source: Source, scratch: &Scratch, report:
     let boot = survey::boot(&disk, tree.as_deref().map(|tree| tree as &dyn Tree));
     let boot = findings.take("boot loader", boot);
     let by_grub = matches!(boot.as_ref().map(|boot| &boot.loader), Some(Loader::GrubLegacy { .. }));
+    let by_builtin = boot.as_ref().is_some_and(|boot| boot.builtin.is_some());
+    let ours = by_builtin || tree.as_ref().is_some_and(|tree| has_own_layout(findings, tree));
     check_table(findings, &disk, number, &partition, by_grub);
+    if ours {
+        check_own_sector(findings, &disk);
+    }
     let Some(tree) = tree else { return };
-    check_fat(findings, &tree, Some(&partition));
+    check_fat(findings, &tree, Some(&partition), ours);
     if let Some(boot) = &boot {
-        check_loader(findings, boot, &tree, &partition);
+        check_loader(findings, boot, &tree, &partition, ours);
         check_menus(findings, boot, &*tree);
     }
     check_custom(findings, &*tree, scratch, report);
@@ -74,21 +79,61 @@ fn check_table(findings: &mut Findings, disk: &Disk, number: usize, partition: &
     }
 }
 
-/// Checks a FAT volume; `partition` is what it lies in.
-pub fn check_fat(findings: &mut Findings, tree: &FatTree, partition: Option<&Partition>) {
+/// Whether a volume is one that kiln has laid out itself. A template's and foreign ones are not.
+pub fn has_own_layout(findings: &mut Findings, tree: &FatTree) -> bool {
+    let own = tree.volume().has_own_layout().map_err(anyhow::Error::new);
+    findings.take("FAT", own).unwrap_or_default()
+}
+
+/// Checks what kiln writes into the first sector of every disk that it lays out itself, whichever the loader.
+fn check_own_sector(findings: &mut Findings, disk: &Disk) {
+    let (at, version) = KEY_VERSION;
+    if disk.mbr.code[at..at + version.len()] != version {
+        let [first, second] = [at, at + 1].map(|at| disk.mbr.code[at]);
+        findings.problem(
+            "boot loader",
+            format!(
+                "bytes 3E and 3F of sector 0 are {first:02X} {second:02X} instead of 03 02, by which platforms since \
+                 2019 know a boot disk"
+            ),
+        );
+    }
+    let place = "partition table";
+    let sector = disk.source().head(SECTOR as usize).map_err(anyhow::Error::new);
+    let Some(sector) = findings.take(place, sector) else { return };
+    let code = disk.mbr.code.len();
+    if sector.get(code..) != disk.mbr.to_bytes().get(code..) {
+        findings.problem(
+            place,
+            "its reserved bytes, unused entries or cylinders, heads and sectors are not as kiln writes them",
+        );
+    }
+}
+
+/// Checks a FAT volume; `partition` is what it lies in. What systems would cope with is damage on a volume of `ours`,
+/// which is known to have been written without it.
+pub fn check_fat(findings: &mut Findings, tree: &FatTree, partition: Option<&Partition>, ours: bool) {
     let place = partition.map(|partition| (partition.first_lba, partition.sectors));
     let Some(found) = findings.take("FAT", tree.volume().check(place).map_err(anyhow::Error::new)) else {
         return;
     };
     let mut sound = true;
+    let total = tree.volume().geometry().total_sectors;
+    if let Some(partition) = partition.filter(|partition| ours && partition.sectors > total) {
+        sound = false;
+        findings.problem(
+            "FAT, boot record",
+            format!("claims {total} sectors, and kiln fills its partition, which has {}", partition.sectors),
+        );
+    }
     for finding in found {
         let (place, text) = (format!("FAT, {}", finding.place), finding.detail);
         match finding.kind.severity() {
-            Severity::Error => {
+            Severity::Warning if !ours => findings.note(place, text),
+            Severity::Error | Severity::Warning => {
                 sound = false;
                 findings.problem(place, text);
             }
-            Severity::Warning => findings.note(place, text),
             // A fragmented file matters to the built-in loader alone, which is checked by its block lists.
             Severity::Info => {}
         }
@@ -98,10 +143,21 @@ pub fn check_fat(findings: &mut Findings, tree: &FatTree, partition: Option<&Par
     }
 }
 
-fn check_loader(findings: &mut Findings, boot: &Boot, tree: &Arc<FatTree>, partition: &Partition) {
+fn check_loader(
+    findings: &mut Findings,
+    boot: &Boot,
+    tree: &Arc<FatTree>,
+    partition: &Partition,
+    ours: bool,
+) {
     let place = "boot loader";
     match &boot.loader {
         Loader::None => findings.problem(place, "there is none: the disk does not start"),
+        Loader::Unknown if ours => findings.problem(
+            place,
+            "it is damaged: on a disk of this layout kiln writes its built-in loader or GRUB legacy, and this is \
+             neither",
+        ),
         Loader::Unknown => findings.note(place, "it is none that kiln knows, so nothing is checked about it"),
         Loader::GrubLegacy { by_name: true, .. } if find(&**tree, GRUB_STAGE2).is_err() => {
             findings
@@ -111,8 +167,13 @@ fn check_loader(findings: &mut Findings, boot: &Boot, tree: &Arc<FatTree>, parti
     }
     match &boot.builtin {
         Some(Ok(found)) => {
-            if !found.code_matches {
-                findings.note(place, "its code is that of another version of kiln");
+            match found.code {
+                Code::Current => {}
+                Code::OtherVersion => findings.note(place, "its code is that of another version of kiln"),
+                Code::Damaged => findings.problem(
+                    place,
+                    "its code is damaged: the digest in its boot table is that of other bytes",
+                ),
             }
             let before = findings.problems.len();
             for entry in &found.table.entries {

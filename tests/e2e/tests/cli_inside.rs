@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use kiln_e2e::{Lab, STAMP, Said};
+use kiln_e2e::{Lab, STAMP, Said, template};
 use kiln_harness::{fixtures, tools};
 use serde_json::Value;
 use sha1::{Digest as _, Sha1};
@@ -252,6 +252,120 @@ fn verify_finds_what_is_wrong() {
     let found = findings(&lab, &raw);
     assert!(found.iter().any(|text| text.contains("boot_archive.hash: says ")), "{found:?}");
     assert!(found.iter().any(|text| text.contains("boot_archive!: ")), "{found:?}");
+}
+
+/// Inverts the bits of `mask` in one byte.
+fn flip(path: &Path, offset: u64, mask: u8) {
+    let mut file = File::options().read(true).write(true).open(path).unwrap();
+    file.seek(SeekFrom::Start(offset)).unwrap();
+    let mut byte = [0];
+    file.read_exact(&mut byte).unwrap();
+    write_at(path, offset, &[byte[0] ^ mask]);
+}
+
+/// The FAT's first sectors on a disk that kiln has laid out: boot record, FSInfo and the copies of both, then the FATs.
+const BOOT_RECORD: u64 = 1 << 20;
+const FS_INFO: u64 = BOOT_RECORD + 512;
+const BOOT_RECORD_COPY: u64 = BOOT_RECORD + 6 * 512;
+const FS_INFO_COPY: u64 = BOOT_RECORD + 7 * 512;
+const FAT: u64 = BOOT_RECORD + 32 * 512;
+
+/// What nothing else would notice, and every disk of kiln's own layout has: (byte, bits, what verify says).
+const DAMAGE: [(u64, u8, &str); 20] = [
+    (0x3E, 0x01, "boot loader: "),
+    (446 + 1, 0x01, "partition table: its reserved bytes, unused entries or cylinders"),
+    (446 + 16 + 8, 0x01, "partition table: its reserved bytes, unused entries or cylinders"),
+    (446 + 13, 0x01, "FAT, boot record: claims"),
+    (BOOT_RECORD + 3, 0x20, "FAT, boot record: differs from its copy in sector 6"),
+    (
+        BOOT_RECORD + 28,
+        0x01,
+        "FAT, boot record: says that 2049 sectors lie before the volume; there are 2048",
+    ),
+    (BOOT_RECORD + 50, 0x06, "FAT, boot record: differs from its copy in sector 6"),
+    (BOOT_RECORD + 300, 0x80, "FAT, boot record: differs from its copy in sector 6"),
+    (FS_INFO, 0x01, "FAT, FSInfo: lacks its signatures"),
+    (FS_INFO + 485, 0x01, "FAT, FSInfo: lacks its signatures"),
+    (FS_INFO + 511, 0x01, "FAT, FSInfo: lacks its signatures"),
+    (FS_INFO + 200, 0x01, "FAT, FSInfo: has bytes other than zero where nothing belongs"),
+    (FS_INFO + 488, 0x01, "FAT, FSInfo: counts"),
+    (FS_INFO + 493, 0x80, "FAT, FSInfo: names cluster"),
+    (FS_INFO + 495, 0x80, "FAT, FSInfo: names a next free cluster that does not exist"),
+    (BOOT_RECORD_COPY + 71, 0x01, "FAT, boot record: differs from its copy in sector 6"),
+    (FS_INFO_COPY + 484, 0x01, "FAT, copy of FSInfo: lacks its signatures"),
+    (FS_INFO_COPY + 488, 0x04, "which was never true"),
+    (FS_INFO_COPY + 492, 0x04, "which was never true"),
+    (FAT + 7, 0x08, "FAT: "),
+];
+
+/// What the built-in loader has on top: its code in both its places, and its table.
+const LOADER_DAMAGE: [(u64, u8, &str); 6] = [
+    (0x3F, 0x01, "boot loader: bytes 3E and 3F of sector 0 are 03 03 instead of 03 02"),
+    (3, 0x01, "boot loader: its code is damaged"),
+    (0x1B7, 0x01, "boot loader: its code is damaged"),
+    (512 + 1000, 0x10, "boot loader: its code is damaged"),
+    (33 * 512, 0x01, "boot loader: its code is damaged"),
+    (34 * 512 + 60, 0x01, "boot loader: the boot table is damaged"),
+];
+
+fn assert_damage_is_found(lab: &Lab, disk: &Path, damage: &[(u64, u8, &str)]) {
+    assert_eq!(findings(lab, disk), [""; 0]);
+    for (offset, mask, words) in damage {
+        flip(disk, *offset, *mask);
+        let found = findings(lab, disk);
+        assert!(found.iter().any(|text| text.contains(words)), "byte {offset}: {found:?}");
+        flip(disk, *offset, *mask);
+    }
+    assert_eq!(findings(lab, disk), [""; 0]);
+}
+
+#[test]
+fn verify_finds_every_damaged_byte_of_the_loader_and_the_fats_sectors() {
+    let Some((lab, image, _)) = lab_with_image() else { return };
+    let raw = as_raw(&lab, &image, "disk");
+    assert_damage_is_found(&lab, &raw, &DAMAGE);
+    assert_damage_is_found(&lab, &raw, &LOADER_DAMAGE);
+
+    // The volume alone is known by its boot record.
+    let volume = lab.join("volume");
+    let mut from = File::open(&raw).unwrap();
+    from.seek(SeekFrom::Start(BOOT_RECORD)).unwrap();
+    std::io::copy(&mut from, &mut File::create(&volume).unwrap()).unwrap();
+    flip(&volume, FS_INFO - BOOT_RECORD + 488, 1);
+    assert!(findings(&lab, &volume)[0].starts_with("FAT, FSInfo: counts"));
+}
+
+#[test]
+fn verify_finds_damage_on_a_disk_with_grub_as_well() {
+    let Some(lab) = Lab::open() else { return };
+    if !Path::new(template::STAGES).join("stage2").exists() {
+        assert!(std::env::var_os("KILN_REQUIRE_TOOLS").is_none(), "GRUB legacy is not installed");
+        eprintln!("SKIPPED: GRUB legacy is not installed");
+        return;
+    }
+    lab.platform(8192);
+    let (image, _) = lab.retro(&["--size", "auto", "--loader", "grub-legacy"]);
+    let raw = as_raw(&lab, &image, "disk");
+    assert_damage_is_found(&lab, &raw, &DAMAGE);
+}
+
+/// The original's template has a total that is too large and no hidden sectors, and nobody minds.
+#[test]
+fn verify_accepts_the_oddities_of_a_template() {
+    let Some(lab) = Lab::open() else { return };
+    lab.platform(8192);
+    if !template::make(&lab.join("template.img")) {
+        return;
+    }
+    let (image, _) = lab.retro(&["--template", "template.img"]);
+    let said = lab.kiln(&["verify", text(&image)]);
+    assert_eq!(said.status, 0, "{}", said.stdout);
+    for note in [
+        "note   FAT, boot record: claims 1953062 sectors in a partition of 1943802",
+        "note   FAT, boot record: says that 0 sectors lie before the volume; there are 63",
+    ] {
+        assert!(said.stdout.contains(note), "{note} is missing in {}", said.stdout);
+    }
 }
 
 /// First sector of the boot archive: the one place on the disk behind which a UFS superblock follows.

@@ -87,14 +87,13 @@ impl Menu {
     /// `/os/<stamp>`.
     ///
     /// `rescue_password_hash` is the crypt(3C) hash root logs in with after the rescue entry.
-    /// `extra_properties` are `name=value` boot properties appended to every entry. The module with the
-    /// archive's hash is listed when `with_hash` is set; platforms before November 2012 may lack the file.
+    /// `extra_properties` are `name=value` boot properties appended to every entry. The archive's hash is the second
+    /// module; whoever lays out the disk makes it, because platforms before November 2012 may lack the file.
     pub fn retro(
         stamp: &str,
         rescue_password_hash: &str,
         extra_properties: &[String],
         timeout_seconds: u32,
-        with_hash: bool,
     ) -> Result<Menu, MenuError> {
         if stamp.is_empty() || !stamp.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
             return Err(unwritable("stamp", stamp, "only letters, digits and dashes are allowed"));
@@ -112,10 +111,8 @@ impl Menu {
         }
 
         let platform = format!("/os/{stamp}/platform/i86pc");
-        let mut modules = vec![format!("{platform}/amd64/boot_archive")];
-        if with_hash {
-            modules.push(format!("{platform}/amd64/boot_archive.hash"));
-        }
+        let archive = format!("{platform}/amd64/boot_archive");
+        let modules = vec![archive.clone(), format!("{archive}.hash")];
         let entry = |title: &str, words: &str, rescue: &str| {
             let mut arguments = format!(
                 "{words}-B console=ttya,ttya-mode=\"115200,8,n,1,-\",smartos=true{rescue},\
@@ -318,7 +315,7 @@ mod tests {
     const HASH: &str = "$5$2HOHRnK3$NvLlm.1KQBbB0WjoP7xcIwGnllhzp2HnT.mDO7DpxYA";
 
     fn retro() -> Menu {
-        Menu::retro("20141030T081701Z", HASH, &["disable-vmm=true".to_owned()], 10, true).unwrap()
+        Menu::retro("20141030T081701Z", HASH, &["disable-vmm=true".to_owned()], 10).unwrap()
     }
 
     #[test]
@@ -392,11 +389,11 @@ module /os/20141030T081701Z/platform/i86pc/amd64/boot_archive.hash
     #[test]
     fn what_a_line_cannot_carry_is_refused() {
         for property in ["word", "=x", "a b=c", "a=b,c", "a=\"b", "a='b'c", "a=b\nc=d", "a="] {
-            let built = Menu::retro("20141030T081701Z", HASH, &[property.to_owned()], 10, true);
+            let built = Menu::retro("20141030T081701Z", HASH, &[property.to_owned()], 10);
             assert_eq!(built.is_ok(), property == "a=", "{property:?}");
         }
-        assert!(Menu::retro("20141030T081701Z", "it's", &[], 10, true).is_err());
-        assert!(Menu::retro("../etc", HASH, &[], 10, true).is_err());
+        assert!(Menu::retro("20141030T081701Z", "it's", &[], 10).is_err());
+        assert!(Menu::retro("../etc", HASH, &[], 10).is_err());
         let mut long = retro();
         long.entries[1].arguments = "x".repeat(1500);
         assert!(long.render(MenuStyle::Original).is_err());

@@ -16,16 +16,16 @@ impl BootTable {
     /// [`BuiltinError::Unshowable`] for a menu with more than nine entries, a default that is none of them,
     /// or a text that a serial terminal or a C string cannot carry; [`BuiltinError::TableFull`].
     pub fn encode(&self) -> Result<BootArea, BuiltinError> {
-        let table = self.encode_table()?;
         let mbr_code = *CODE.first_chunk().expect("the code is longer than a sector");
         let mut gap = CODE[512..].to_vec();
         gap.resize((layout::TABLE_LBA as usize - 1) * 512, 0);
+        let table = self.encode_table(layout::code_digest(&mbr_code, &gap))?;
         gap.extend(table);
         gap.resize(gap.len().next_multiple_of(512), 0);
         Ok(BootArea { mbr_code, gap })
     }
 
-    fn encode_table(&self) -> Result<Vec<u8>, BuiltinError> {
+    fn encode_table(&self, code_digest: [u8; layout::CODE_DIGEST_BYTES]) -> Result<Vec<u8>, BuiltinError> {
         self.check_showable()?;
         let entries_at = size_of::<RawHeader>();
         let arrays_at = entries_at + self.entries.len() * size_of::<RawEntry>();
@@ -84,7 +84,7 @@ impl BootTable {
             timeout_seconds: U16::new(self.timeout_seconds),
             default_entry: self.default,
             entry_count: self.entries.len() as u8,
-            reserved_end: [0; 8],
+            code_digest,
         };
         let mut rest = entries.as_slice().as_bytes().to_vec();
         rest.extend(arrays);

@@ -4,6 +4,7 @@
 //! Header, then [`RawEntry`]s, then the arrays of [`RawExtent`]s and [`RawModule`]s, then texts with a zero
 //! byte at their end. All places are bytes from the start of the table; all numbers are little-endian.
 
+use sha1::{Digest as _, Sha1};
 use zerocopy::little_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -31,6 +32,9 @@ pub(super) const MAX_ITEMS: usize = 128;
 /// A text without its zero byte. Menu lines are shorter.
 pub(super) const MAX_TEXT_BYTES: usize = 4095;
 
+/// Bytes of [`RawHeader::code_digest`].
+pub(super) const CODE_DIGEST_BYTES: usize = 8;
+
 /// The first 32 bytes.
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
@@ -51,8 +55,9 @@ pub(super) struct RawHeader {
     pub default_entry: u8,
     /// Number of entries, 1 to [`MAX_ENTRIES`].
     pub entry_count: u8,
-    /// Zero.
-    pub reserved_end: [u8; 8],
+    /// [`code_digest`] of the code in front of the table. The loader does not look at it: it tells code that was
+    /// damaged from that of another version.
+    pub code_digest: [u8; CODE_DIGEST_BYTES],
 }
 
 /// A menu entry.
@@ -121,6 +126,13 @@ const _: () = assert!(size_of::<RawModule>() == 16);
 const _: () = assert!(TABLE_ADDRESS == 0xC000);
 // Places are 16-bit numbers.
 const _: () = assert!(TABLE_BYTES <= 1 << 16);
+
+/// The first bytes of the SHA-1 of what stands on the disk in front of the table, without the part of sector 0 that
+/// belongs to the partition table.
+pub(super) fn code_digest(mbr_code: &[u8], stage2: &[u8]) -> [u8; CODE_DIGEST_BYTES] {
+    let digest = Sha1::new().chain_update(mbr_code).chain_update(stage2).finalize();
+    *digest.first_chunk().expect("a SHA-1 has twenty bytes")
+}
 
 /// The wrapping sum of the 32-bit words of a table whose length is a multiple of 4.
 pub(super) fn sum(table: &[u8]) -> u32 {

@@ -9,7 +9,7 @@
 //! |---|---|---|
 //! | 0 | 0..440 | code of the first sector; the rest of the sector is the partition table's |
 //! | 1..=33 | | code of the second stage |
-//! | 34..=65 | | the table (`layout`), written as far as it is used |
+//! | 34..=65 | | the table (`layout`) with a digest of the code, written as far as it is used |
 //!
 //! Address in memory = 0x7C00 + place on the disk, so the table lies at 0xC000 when the loader and the kernel
 //! read it.
@@ -26,7 +26,7 @@ mod tests;
 pub use error::BuiltinError;
 pub use header::{HEADER_SEARCH_BYTES, KernelHeader, parse_multiboot_header};
 pub use plan::{BootTable, FileOnDisk, Load, Module, TableEntry};
-pub use read::{Found, read};
+pub use read::{Code, Found, read};
 
 /// Sectors from LBA 0 that belong to the loader: no partition may begin below this LBA.
 pub const AREA_SECTORS: u32 = layout::TABLE_LBA + layout::TABLE_SECTORS;

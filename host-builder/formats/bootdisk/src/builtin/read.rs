@@ -11,8 +11,19 @@ use super::{BootTable, BuiltinError, CODE, Load, MBR_CODE_BYTES, Module, TableEn
 pub struct Found {
     /// Its table.
     pub table: BootTable,
-    /// Whether its code is that of this version of kiln, byte for byte.
-    pub code_matches: bool,
+    /// The state of its code.
+    pub code: Code,
+}
+
+/// The state of the code in front of a [`BootTable`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Code {
+    /// That of this version of kiln, byte for byte.
+    Current,
+    /// Another one than this version's, and as whoever wrote the table left it: its digest is right.
+    OtherVersion,
+    /// Not what was written together with the table: its digest is wrong.
+    Damaged,
 }
 
 /// Bytes from the start of the disk to the table.
@@ -48,16 +59,21 @@ pub fn read(disk: &impl ReadAt) -> Result<Option<Found>, BuiltinError> {
     }
 
     let table = Raw { bytes: &bytes }.table(&header)?;
-    Ok(Some(Found { table, code_matches: code_matches(disk)? }))
+    Ok(Some(Found { table, code: code(disk, &header)? }))
 }
 
-fn code_matches(disk: &impl ReadAt) -> Result<bool, BuiltinError> {
+fn code(disk: &impl ReadAt, header: &RawHeader) -> Result<Code, BuiltinError> {
     let mut code = vec![0; TABLE_OFFSET as usize];
     BuiltinError::read_exact(disk, 0, &mut code)?;
-    let (stage2, padding) = code[512..].split_at(CODE.len() - 512);
-    Ok(code[..MBR_CODE_BYTES] == CODE[..MBR_CODE_BYTES]
+    let (mbr_code, after_sector) = (&code[..MBR_CODE_BYTES], &code[512..]);
+    if layout::code_digest(mbr_code, after_sector) != header.code_digest {
+        return Ok(Code::Damaged);
+    }
+    let (stage2, padding) = after_sector.split_at(CODE.len() - 512);
+    let ours = mbr_code == &CODE[..MBR_CODE_BYTES]
         && stage2 == &CODE[512..]
-        && padding.iter().all(|&byte| byte == 0))
+        && padding.iter().all(|&byte| byte == 0);
+    Ok(if ours { Code::Current } else { Code::OtherVersion })
 }
 
 /// A table whose checksum is right, which says nothing about where its places point.

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::{
-    AREA_SECTORS, BootTable, BuiltinError, CODE, FileOnDisk, Load, Module, TableEntry, layout, read,
+    AREA_SECTORS, BootTable, BuiltinError, CODE, Code, FileOnDisk, Load, Module, TableEntry, layout, read,
 };
 use crate::menu::{Menu, MenuEntry};
 
@@ -28,7 +28,7 @@ fn illumos_head() -> Vec<u8> {
 }
 
 fn retro() -> Menu {
-    Menu::retro("20141030T081701Z", "$5$salt$word", &[], 10, true).unwrap()
+    Menu::retro("20141030T081701Z", "$5$salt$word", &[], 10).unwrap()
 }
 
 /// The files of a retro image, the kernel first, one behind the other from LBA 4096.
@@ -233,17 +233,32 @@ fn another_loader_is_none_and_a_damaged_table_is_an_error() {
     let table = plan(&retro(), 0).unwrap();
     let good = disk(&table);
     let found = read(&good.as_slice()).unwrap().unwrap();
-    assert!(found.code_matches && found.table == table);
+    assert!(found.code == Code::Current && found.table == table);
 
     assert_eq!(read(&[0_u8; 100].as_slice()).unwrap(), None);
     assert_eq!(read(&vec![0_u8; 1 << 20].as_slice()).unwrap(), None);
-    for (place, matches) in
-        [(0, false), (439, false), (440, true), (511, true), (512, false), (34 * 512 - 1, false)]
-    {
+    let code_of = |disk: &[u8]| read(&disk).unwrap().unwrap().code;
+    for place in (0..440).chain(512..34 * 512) {
         let mut changed = good.clone();
         changed[place] ^= 1;
-        assert_eq!(read(&changed.as_slice()).unwrap().unwrap().code_matches, matches, "byte {place}");
+        assert_eq!(code_of(&changed), Code::Damaged, "byte {place}");
+        // Who writes other code also writes its digest.
+        let digest = layout::code_digest(&changed[..440], &changed[512..34 * 512]);
+        changed[34 * 512 + 24..][..8].copy_from_slice(&digest);
+        seal(&mut changed);
+        assert_eq!(code_of(&changed), Code::OtherVersion, "byte {place}");
     }
+    // The rest of the first sector is the partition table's.
+    for place in 440..512 {
+        let mut changed = good.clone();
+        changed[place] ^= 1;
+        assert_eq!(code_of(&changed), Code::Current, "byte {place}");
+    }
+    let mut other_digest = good.clone();
+    other_digest[34 * 512 + 31] ^= 1;
+    assert!(matches!(read(&other_digest.as_slice()), Err(BuiltinError::Damaged { .. })));
+    seal(&mut other_digest);
+    assert_eq!(code_of(&other_digest), Code::Damaged);
 
     let at = |place: usize, bytes: &[u8], sealed: bool| {
         let mut changed = good.clone();
@@ -316,7 +331,7 @@ proptest! {
     fn what_is_written_is_read_back(table in boot_table()) {
         let found = read(&disk(&table).as_slice()).unwrap().unwrap();
         prop_assert_eq!(found.table, table);
-        prop_assert!(found.code_matches);
+        prop_assert_eq!(found.code, Code::Current);
     }
 
     /// A table with a right checksum may still say anything. Whatever is read from it can be written again.

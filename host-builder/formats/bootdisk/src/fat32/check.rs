@@ -3,17 +3,20 @@
 //! The work is bounded by the size of the volume: each cluster is followed once, because a chain that enters
 //! clusters somebody owns already is reported and left.
 
+mod fs_info;
+
 use std::collections::HashSet;
 use std::fmt;
 
 use positioned_io::ReadAt;
-use zerocopy::little_endian::U32;
 use zerocopy::{FromZeros, IntoBytes};
 
+use self::fs_info::FreeSpace;
+use super::geometry::{BACKUP_SECTOR, new_boot_record};
 use super::names;
 use super::ondisk::{
-    ATTR_LABEL, BootRecord, FAT_BAD, FAT_END, FAT_MASK, FAT1_CLEAN, FIRST_CLUSTER, FS_INFO_SIGNATURES,
-    FsInfo, MAX_DIRECTORY,
+    ATTR_LABEL, BootRecord, DELETED, DIR_ENTRY, FAT_BAD, FAT_END, FAT_MASK, FAT1_CLEAN, FIRST_CLUSTER,
+    MAX_DIRECTORY,
 };
 use super::read::{DirEntry, FatCursor, ReadError, Run, Volume};
 use super::slots::{Slot, Slots};
@@ -50,6 +53,8 @@ pub enum FindingKind {
     FatHead,
     /// The FSInfo sector is damaged or out of date.
     FsInfo,
+    /// The copy of the FSInfo sector is damaged.
+    BackupFsInfo,
     /// The copy of the boot record differs.
     BackupBootRecord,
     /// Two chains share a cluster.
@@ -82,6 +87,7 @@ impl FindingKind {
         match self {
             FindingKind::Fragmented => Severity::Info,
             FindingKind::FsInfo
+            | FindingKind::BackupFsInfo
             | FindingKind::FatHead
             | FindingKind::LostClusters
             | FindingKind::VolumeSize
@@ -121,6 +127,8 @@ struct Checker<'a, R> {
     cursor: FatCursor,
     /// One bit for each cluster that a chain owns.
     owned: Vec<u64>,
+    /// Whether a directory has the traces of entries that were removed.
+    has_deleted: bool,
     findings: Vec<Finding>,
 }
 
@@ -130,8 +138,13 @@ impl<R: ReadAt> Volume<R> {
     /// read, not that something is wrong with it.
     pub fn check(&self, partition: Option<(u32, u32)>) -> Result<Vec<Finding>, ReadError> {
         let words = (self.geometry().clusters as usize + FIRST_CLUSTER as usize).div_ceil(64);
-        let mut checker =
-            Checker { volume: self, cursor: FatCursor::new(), owned: vec![0; words], findings: Vec::new() };
+        let mut checker = Checker {
+            volume: self,
+            cursor: FatCursor::new(),
+            owned: vec![0; words],
+            has_deleted: false,
+            findings: Vec::new(),
+        };
         if let Some((start, sectors)) = partition {
             checker.check_partition(start, sectors);
         }
@@ -142,6 +155,33 @@ impl<R: ReadAt> Volume<R> {
         checker.check_free()?;
         Ok(checker.findings)
     }
+
+    /// Whether this is a volume as [`DiskPlan::new`](crate::disk::DiskPlan::new) lays it out, by its boot record or
+    /// the copy of it. On such a volume every finding above [`Severity::Info`] is damage, or somebody's later work;
+    /// others may have been made a little odd.
+    pub fn has_own_layout(&self) -> Result<bool, ReadError> {
+        Ok(is_own(&self.record) || self.own_copy()?)
+    }
+
+    /// Whether the copy of the boot record is where kiln puts it, and one of ours.
+    fn own_copy(&self) -> Result<bool, ReadError> {
+        if u32::from(BACKUP_SECTOR) >= self.geometry().reserved_sectors {
+            return Ok(false);
+        }
+        Ok(is_own(&self.boot_record_at(BACKUP_SECTOR.into())?))
+    }
+
+    fn boot_record_at(&self, sector: u32) -> Result<BootRecord, ReadError> {
+        let mut record = BootRecord::new_zeroed();
+        self.read("copy of the FAT boot record", sector.into(), record.as_mut_bytes())?;
+        Ok(record)
+    }
+}
+
+/// Whether kiln writes this very boot record for a volume of its place and size.
+fn is_own(record: &BootRecord) -> bool {
+    let (hidden, total) = (record.hidden_sectors.get(), record.total_sectors.get());
+    new_boot_record(hidden, total, record.serial.get(), record.label).as_ref() == Some(record)
 }
 
 impl<R: ReadAt> Checker<'_, R> {
@@ -173,11 +213,8 @@ impl<R: ReadAt> Checker<'_, R> {
     }
 
     fn check_backup(&mut self) -> Result<(), ReadError> {
-        let sector = self.volume.record.backup_boot_sector.get();
-        if sector == 0 || sector == u16::MAX {
-            return Ok(());
-        }
-        if u32::from(sector) >= self.volume.geometry().reserved_sectors {
+        let Some(sector) = self.backup_sector()? else { return Ok(()) };
+        if sector >= self.volume.geometry().reserved_sectors {
             self.report(
                 FindingKind::BackupBootRecord,
                 "boot record",
@@ -185,13 +222,20 @@ impl<R: ReadAt> Checker<'_, R> {
             );
             return Ok(());
         }
-        let mut backup = BootRecord::new_zeroed();
-        self.volume.read("copy of the FAT boot record", sector.into(), backup.as_mut_bytes())?;
-        if backup != self.volume.record {
+        if self.volume.boot_record_at(sector)? != self.volume.record {
             let detail = format!("differs from its copy in sector {sector}");
             self.report(FindingKind::BackupBootRecord, "boot record", detail);
         }
         Ok(())
+    }
+
+    /// Sector of the copy of the boot record, if there is to be one.
+    fn backup_sector(&self) -> Result<Option<u32>, ReadError> {
+        Ok(match self.volume.record.backup_boot_sector.get() {
+            // A record of ours that names no copy is damaged when there is one nevertheless.
+            0 | u16::MAX => self.volume.own_copy()?.then_some(BACKUP_SECTOR.into()),
+            sector => Some(sector.into()),
+        })
     }
 
     fn check_fat_copies(&mut self) -> Result<(), ReadError> {
@@ -260,6 +304,7 @@ impl<R: ReadAt> Checker<'_, R> {
                 let sector = self.volume.geometry().cluster_sector(run.first);
                 self.volume.read("directory", sector, &mut bytes[start..])?;
             }
+            self.has_deleted |= has_deleted(&bytes);
             if path != "/" {
                 self.check_dots(&path, &bytes, cluster, parent);
             }
@@ -406,13 +451,19 @@ impl<R: ReadAt> Checker<'_, R> {
         }
     }
 
-    /// Clusters nobody owns, and whether FSInfo counts the free ones right.
+    /// Clusters nobody owns, and whether FSInfo tells the truth about the free ones.
     fn check_free(&mut self) -> Result<(), ReadError> {
         let (mut free, mut lost, mut first_lost) = (0u32, 0u32, 0);
+        let mut first_free = FIRST_CLUSTER + self.volume.geometry().clusters;
+        let mut last_used = 0;
         self.volume.scan_fat(&mut |cluster, value| {
             if value == 0 {
                 free += 1;
-            } else if value != FAT_BAD && !self.owns(cluster) {
+                first_free = first_free.min(cluster);
+                return;
+            }
+            last_used = cluster;
+            if value != FAT_BAD && !self.owns(cluster) {
                 if lost == 0 {
                     first_lost = cluster;
                 }
@@ -423,29 +474,12 @@ impl<R: ReadAt> Checker<'_, R> {
             let detail = format!("has {lost} clusters in use that no file owns, the first is {first_lost}");
             self.report(FindingKind::LostClusters, "FAT", detail);
         }
-        let sector = self.volume.record.fs_info_sector.get();
-        if sector == 0 || sector == u16::MAX {
-            return Ok(());
-        }
-        let mut info = FsInfo::new_zeroed();
-        self.volume.read("FSInfo sector", sector.into(), info.as_mut_bytes())?;
-        if [info.lead_signature, info.signature, info.trail_signature].map(U32::get) != FS_INFO_SIGNATURES {
-            self.report(FindingKind::FsInfo, "FSInfo", "lacks its signatures");
-            return Ok(());
-        }
-        let counted = info.free_clusters.get();
-        if counted != u32::MAX && counted != free {
-            let detail = format!("counts {counted} free clusters; there are {free}");
-            self.report(FindingKind::FsInfo, "FSInfo", detail);
-        }
-        let next = info.next_free.get();
-        // One past the end is what a full volume has.
-        let sensible = |cluster: u32| {
-            cluster >= FIRST_CLUSTER && cluster - FIRST_CLUSTER <= self.volume.geometry().clusters
-        };
-        if next != u32::MAX && !sensible(next) {
-            self.report(FindingKind::FsInfo, "FSInfo", "names a next free cluster that does not exist");
-        }
-        Ok(())
+        self.check_fs_info(&FreeSpace { free, first_free, has_holes: last_used > first_free })
     }
+}
+
+/// Whether a directory remembers an entry that was removed.
+fn has_deleted(directory: &[u8]) -> bool {
+    let firsts = directory.chunks_exact(DIR_ENTRY).map(|entry| entry[0]);
+    firsts.take_while(|&first| first != 0).any(|first| first == DELETED)
 }

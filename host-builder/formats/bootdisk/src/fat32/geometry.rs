@@ -13,6 +13,9 @@ const SECTORS_8_GIB: u32 = 16 << 20;
 /// higher (FAT32 specification, "FAT type determination").
 const MARGIN: u32 = 16;
 
+/// Where new volumes have the copy of their boot record (FAT32 specification, "BPB_BkBootSec").
+pub(super) const BACKUP_SECTOR: u16 = 6;
+
 /// The areas of a FAT32 volume, checked. Sector numbers count from the volume's start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Geometry {
@@ -133,7 +136,7 @@ pub(crate) fn new_boot_record(hidden: u32, sectors: u32, serial: u32, label: [u8
     record.sectors_per_fat = sectors_per_fat.into();
     record.root_cluster = FIRST_CLUSTER.into();
     record.fs_info_sector = 1.into();
-    record.backup_boot_sector = 6.into();
+    record.backup_boot_sector = BACKUP_SECTOR.into();
     record.drive = 0x80;
     record.extended_signature = 0x29;
     record.serial = serial.into();

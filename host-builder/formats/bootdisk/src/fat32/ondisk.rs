@@ -161,6 +161,9 @@ pub(crate) const LONG_UNITS: usize = 13;
 /// Longest long name, in UTF-16 units.
 pub(crate) const MAX_NAME_UNITS: usize = 255;
 
+/// First byte of a directory entry that was removed.
+pub(crate) const DELETED: u8 = 0xE5;
+
 pub(crate) const ATTR_LABEL: u8 = 0x08;
 pub(crate) const ATTR_DIRECTORY: u8 = 0x10;
 pub(crate) const ATTR_ARCHIVE: u8 = 0x20;

@@ -3,7 +3,7 @@
 use zerocopy::FromBytes;
 
 use super::names;
-use super::ondisk::{ATTR_DIRECTORY, ATTR_LONG_NAME, DIR_ENTRY, LONG_UNITS, LongEntry, ShortEntry};
+use super::ondisk::{ATTR_DIRECTORY, ATTR_LONG_NAME, DELETED, DIR_ENTRY, LONG_UNITS, LongEntry, ShortEntry};
 use super::read::DirEntry;
 use super::time::FatTime;
 
@@ -91,7 +91,7 @@ impl Iterator for Slots<'_> {
                     self.bytes = &[];
                     return None;
                 }
-                0xE5 => {
+                DELETED => {
                     orphans |= !self.pieces.is_empty();
                     self.pieces.clear();
                 }

@@ -40,7 +40,7 @@ pub fn hash_file(archive: &[u8]) -> Vec<u8> {
 }
 
 pub fn retro_menu(timeout_seconds: u32) -> Menu {
-    Menu::retro(STAMP, PASSWORD_HASH, &[], timeout_seconds, true).unwrap()
+    Menu::retro(STAMP, PASSWORD_HASH, &[], timeout_seconds).unwrap()
 }
 
 /// Files in the order in which they lie on the disk.

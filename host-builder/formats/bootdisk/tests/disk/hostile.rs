@@ -142,12 +142,70 @@ fn damaged_administration_is_found() {
             assert_eq!(kinds(&v), [FindingKind::FatHead]);
         },
     );
-    with_damage(|_, _| vec![(MIB + 512, vec![0])], |v| assert_eq!(kinds(&v), [FindingKind::FsInfo]));
-    with_damage(|_, _| vec![(MIB + 512 + 488, vec![1])], |v| assert_eq!(kinds(&v), [FindingKind::FsInfo]));
+}
+
+/// Bytes 484, 488 and 492 are the second signature, the count of free clusters and the next free one; 48 is where the
+/// boot record names its FSInfo, and 50 its copy.
+#[test]
+fn every_sector_of_hints_and_copies_is_checked() {
+    const FS_INFO: u64 = MIB + 512;
+    const COPY: u64 = MIB + 6 * 512;
+    const FS_INFO_COPY: u64 = MIB + 7 * 512;
+    use FindingKind::{BackupBootRecord, BackupFsInfo, FsInfo};
+    let cases: [(u64, &[u8], &[FindingKind], &str); 19] = [
+        (FS_INFO, b"r", &[FsInfo], "lacks its signatures"),
+        (FS_INFO + 484, b"R", &[FsInfo], "lacks its signatures"),
+        (FS_INFO + 510, b"\0", &[FsInfo], "lacks its signatures"),
+        (FS_INFO + 100, b"\x01", &[FsInfo], "other than zero"),
+        (FS_INFO + 500, b"\x01", &[FsInfo], "other than zero"),
+        (FS_INFO + 490, b"\x07", &[FsInfo], "free clusters; there are"),
+        (FS_INFO + 492, &[0; 4], &[FsInfo], "does not exist"),
+        (FS_INFO + 492, &[0xFE; 4], &[FsInfo], "does not exist"),
+        (FS_INFO + 492, &[3, 0, 0, 0], &[FsInfo], "names cluster 3 as the next free one"),
+        (FS_INFO_COPY, b"r", &[BackupFsInfo], "lacks its signatures"),
+        (FS_INFO_COPY + 484, b"R", &[BackupFsInfo], "lacks its signatures"),
+        (FS_INFO_COPY + 100, b"\x01", &[BackupFsInfo], "other than zero"),
+        (FS_INFO_COPY + 490, b"\x07", &[BackupFsInfo], "was never true"),
+        (FS_INFO_COPY + 492, &[3, 0, 0, 0], &[BackupFsInfo], "was never true"),
+        (COPY + 3, b"X", &[BackupBootRecord], "differs from its copy in sector 6"),
+        (MIB + 3, b"X", &[BackupBootRecord], "differs from its copy in sector 6"),
+        (MIB + 50, &[0, 0], &[BackupBootRecord], "differs from its copy in sector 6"),
+        (MIB + 50, &[32, 0], &[BackupFsInfo, BackupBootRecord], "outside the reserved sectors"),
+        (MIB + 48, &[32, 0], &[FsInfo, BackupFsInfo, BackupBootRecord], "outside the reserved sectors"),
+    ];
+    for (offset, bytes, expected, words) in cases {
+        with_damage(
+            |_, _| vec![(offset, bytes.to_vec())],
+            |v| {
+                assert_eq!(kinds(&v), expected, "{bytes:?} at byte {}", offset - MIB);
+                let said = v.check(None).unwrap();
+                assert!(said.iter().any(|finding| finding.detail.contains(words)), "{said:?}");
+                assert!(v.has_own_layout().unwrap());
+            },
+        );
+    }
+    // Hints that somebody leaves who has written to the volume since.
     with_damage(
-        |_, _| vec![(MIB + 6 * 512 + 3, vec![b'X'])],
+        |volume, places| {
+            let info = |at: u64, number: u32| (FS_INFO + at, number.to_le_bytes().to_vec());
+            let free = volume.summary().unwrap().free_clusters;
+            let first = places.geometry.clusters + 2 - free;
+            let mut changes = fat(places, &[(first, 0x0FFF_FFFF)]);
+            changes.extend([info(488, free - 1), info(492, first)]);
+            changes
+        },
+        |v| assert_eq!(kinds(&v), [FindingKind::LostClusters]),
+    );
+    with_damage(
+        |_, places| vec![(FS_INFO + 492, vec![3, 0, 0, 0]), (places.root + 32, vec![0xE5])],
+        |v| assert!(!kinds(&v).contains(&FsInfo)),
+    );
+    // With both boot records changed, it is no volume of ours any more.
+    with_damage(
+        |_, _| vec![(COPY + 3, b"X".to_vec()), (MIB + 3, b"X".to_vec())],
         |v| {
-            assert_eq!(kinds(&v), [FindingKind::BackupBootRecord]);
+            assert!(kinds(&v).is_empty());
+            assert!(!v.has_own_layout().unwrap());
         },
     );
 }

@@ -110,6 +110,7 @@ fn the_stand_in_of_the_original_is_kept_and_added_to() {
     let kinds: Vec<FindingKind> =
         new.check(Some((63, 1_943_802))).unwrap().iter().map(|finding| finding.kind).collect();
     assert_eq!(kinds, [FindingKind::VolumeSize, FindingKind::VolumeSize]);
+    assert!(!new.has_own_layout().unwrap());
 
     if let Some(fsck) = tools::require("fsck.vfat") {
         let made = folder.path().join("volume");

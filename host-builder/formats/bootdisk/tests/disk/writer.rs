@@ -22,6 +22,7 @@ fn a_disk_reads_back_and_has_nothing_to_complain_about() {
         assert_eq!((mbr.signature, &mbr.code[0x3E..0x40]), (0x4B49_4C4E, &[3, 2][..]));
         let volume = Volume::open(disk, MIB).unwrap();
         assert_eq!(volume.check(Some((2048, partition.sectors))).unwrap(), []);
+        assert!(volume.has_own_layout().unwrap());
         let summary = volume.summary().unwrap();
         assert_eq!(
             (summary.label.as_str(), summary.serial, summary.hidden_sectors),
