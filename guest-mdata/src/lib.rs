@@ -7,6 +7,7 @@
 //! SmartOS host agent (`TritonDataCenter/smartos-live`, `src/vm/lib/metadata/agent.js`) and the original client
 //! (`TritonDataCenter/mdata-client`) do.
 //!
-//! [`wire`] is what both ends share: lines, frames, checksums and encodings.
+//! [`wire`] is what both ends share: lines, frames, checksums and encodings. [`host`] is the host's end.
 
+pub mod host;
 pub mod wire;
