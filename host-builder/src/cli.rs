@@ -52,7 +52,8 @@ pub fn run() -> ExitCode {
     let cli = Cli::parse();
     start_log(cli.verbose);
     let report = Report::new(cli.json);
-    let result = staging::clean_up_when_interrupted().and_then(|()| dispatch(cli.command, &report));
+    let result =
+        staging::interrupt::clean_up_when_interrupted().and_then(|()| dispatch(cli.command, &report));
     match result {
         Ok(Ending::Done) => ExitCode::SUCCESS,
         Ok(Ending::Findings) => ExitCode::from(1),

@@ -13,7 +13,7 @@ use sha1::{Digest, Sha1};
 use crate::cli::Ending;
 use crate::platform::{BOOT_ARCHIVE, BOOT_ARCHIVE_HASH, UNIX, hex};
 use crate::report::{Hint, Report, changed};
-use crate::staging::{self, OutputFolder, StagedFile};
+use crate::staging::{OutputFolder, StagedFile};
 use crate::stamp::Stamp;
 use crate::stand_in::KERNEL;
 
@@ -61,10 +61,10 @@ struct Platform {
 /// The tarball cannot be written.
 pub fn run(arguments: &Arguments, report: &Report) -> Result<Ending> {
     let What::Platform(platform) = &arguments.what;
-    staging::refuse_existing(&platform.output, platform.force)?;
-    let parent = platform.output.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let mut folder = OutputFolder::open(parent.unwrap_or(Path::new(".")))?;
-    let mut tarball = StagedFile::create(&platform.output)?;
+    let name = platform.output.file_name();
+    let name = name.with_context(|| format!("{} is no name for a file", platform.output.display()))?;
+    let folder = OutputFolder::open(platform.output.parent().unwrap_or(Path::new(".")))?;
+    let mut tarball = folder.stage(name, platform.force)?;
     let archive = report.step("make-boot-archive", || {
         let archive = boot_archive(platform, &folder)?;
         Ok(changed(archive, format!("{} KiB", platform.size)))

@@ -59,12 +59,9 @@ pub fn run(arguments: Arguments, report: &Report) -> Result<Ending> {
     // What a manifest would not take is said before the work, with stand-ins for what only the work can tell.
     let stand_in = volume::Written { size: 1, sha1: "0".repeat(40), ..volume::Written::default() };
     manifest(&settings, &stand_in, 1 << 20).hint("choose another --version, --uuid or --date")?;
-    for suffix in ["zvol.gz", "manifest"] {
-        staging::refuse_existing(&settings.output.join(format!("{name}.{suffix}")), settings.force)?;
-    }
-    let mut folder = OutputFolder::open(&settings.output)?;
-    let mut image = folder.stage(&format!("{name}.zvol.gz"))?;
-    let mut manifest_file = folder.stage(&format!("{name}.manifest"))?;
+    let folder = OutputFolder::open(&settings.output)?;
+    let mut image = folder.stage(format!("{name}.zvol.gz"), settings.force)?;
+    let mut manifest_file = folder.stage(format!("{name}.manifest"), settings.force)?;
 
     let built = build(&settings, &folder, &mut image, report)?;
     report.step("write-manifest", || {
@@ -77,6 +74,7 @@ pub fn run(arguments: Arguments, report: &Report) -> Result<Ending> {
         Ok(changed((), format!("image {}", built.manifest.uuid)))
     })?;
     let paths = [image.target().to_owned(), manifest_file.target().to_owned()];
+    // The manifest speaks for the image, so it comes last.
     folder.publish(vec![image, manifest_file], settings.force)?;
     summary::print(&settings, &built, &paths, report);
     Ok(Ending::Done)
