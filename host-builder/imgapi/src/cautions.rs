@@ -3,7 +3,6 @@
 use serde_json::Value;
 
 use crate::Violation;
-use crate::js;
 
 /// Version of Triton that every host of today reports to `imgadm`, and so the one key that takes effect.
 const SDC_VERSION: &str = "7.0";
@@ -40,9 +39,6 @@ pub fn cautions(manifest: &Value) -> Vec<Violation> {
             }
         }
     }
-    if manifest.get("files").and_then(Value::as_array).is_none_or(Vec::is_empty) {
-        add("files", "is missing, and imgadm install breaks off half-way".to_owned(), "add the file");
-    }
     if text("version").is_some_and(|version| version.contains('+')) {
         add(
             "version",
@@ -56,16 +52,6 @@ pub fn cautions(manifest: &Value) -> Vec<Violation> {
             "is lxd, which the imgadm of platforms does not know".to_owned(),
             "use it with servers alone",
         );
-    }
-    if text("type") == Some("zvol") {
-        for field in ["nic_driver", "disk_driver", "cpu_type"] {
-            if text(field).is_none_or(str::is_empty) {
-                add(field, "is missing, and every instance must then name it".to_owned(), "add it");
-            }
-        }
-        if manifest.get("image_size").is_none_or(|size| js::number(size) < 1.0) {
-            add("image_size", "is missing or below 1 MiB".to_owned(), "write the volume's size in MiB");
-        }
     }
     list
 }

@@ -1,6 +1,6 @@
 //! Reading, writing and judging manifests.
 
-use kiln_imgapi::{Kind, Manifest, ManifestError, RetroImage, cautions, read_value, validate};
+use kiln_imgapi::{Kind, Manifest, ManifestError, RetroImage, cautions, defects, read_value, validate};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -85,24 +85,41 @@ fn what_is_legal_but_unwise_is_named() {
     manifest["requirements"] =
         json!({"min_platform": {"8.0": "20130723T015243Z"}, "max_platform": {"7.0": "yyyymmddThhmmssZ"}});
     manifest["version"] = json!("1+2");
-    manifest["image_size"] = json!(0);
-    manifest["files"] = json!([]);
-    manifest["nic_driver"] = json!("");
     assert!(validate(&manifest, Kind::Minimal).is_empty());
     let fields: Vec<String> = cautions(&manifest).into_iter().map(|caution| caution.field).collect();
-    assert_eq!(
-        fields,
-        [
-            "requirements.min_platform",
-            "requirements.max_platform",
-            "files",
-            "version",
-            "nic_driver",
-            "image_size"
-        ]
-    );
+    assert_eq!(fields, ["requirements.min_platform", "requirements.max_platform", "version",]);
     manifest["type"] = json!("lxd");
     assert!(cautions(&manifest).iter().any(|caution| caution.field == "type"));
+}
+
+#[test]
+fn what_is_legal_and_does_not_work_is_named() {
+    let named = |change: &dyn Fn(&mut Value)| -> Vec<String> {
+        let mut manifest = retro().to_value();
+        change(&mut manifest);
+        assert_eq!(validate(&manifest, Kind::Minimal), [], "{manifest}");
+        assert_eq!(cautions(&manifest), [], "{manifest}");
+        defects(&manifest).into_iter().map(|defect| defect.field).collect()
+    };
+    let remove = |manifest: &mut Value, field: &str| manifest.as_object_mut().unwrap().remove(field);
+    assert!(named(&|_| {}).is_empty());
+    assert!(named(&|m| m["v"] = json!("2")).is_empty());
+    for version in [json!(3), json!(1), json!(0), json!(2.5), json!("20")] {
+        assert_eq!(named(&|m| m["v"] = version.clone()), ["v"], "{version}");
+    }
+    assert_eq!(named(&|m| m["files"] = json!([])), ["files"]);
+    for field in ["files", "nic_driver", "disk_driver", "cpu_type", "image_size"] {
+        assert_eq!(named(&|m| drop(remove(m, field))), [field]);
+    }
+    assert_eq!(named(&|m| m["nic_driver"] = json!("")), ["nic_driver"]);
+    assert_eq!(named(&|m| m["image_size"] = json!(0)), ["image_size"]);
+    let of_a_zone = |manifest: &mut Value| {
+        manifest["type"] = json!("zone-dataset");
+        for field in ["nic_driver", "disk_driver", "cpu_type", "image_size"] {
+            remove(manifest, field);
+        }
+    };
+    assert!(named(&of_a_zone).is_empty());
 }
 
 #[test]
@@ -181,6 +198,7 @@ proptest! {
         // A stricter kind finds all that a looser one finds.
         prop_assert!(validate(&manifest, Kind::Dc).len() >= minimal);
         cautions(&manifest);
+        defects(&manifest);
         if let Ok(read) = Manifest::from_slice(manifest.to_string().as_bytes()) {
             let again = Manifest::from_slice(read.to_json().as_bytes()).unwrap();
             prop_assert_eq!(again.to_json(), read.to_json());

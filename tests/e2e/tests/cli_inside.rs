@@ -368,6 +368,152 @@ fn verify_accepts_the_oddities_of_a_template() {
     }
 }
 
+/// What verify finds wrong with an image and a changed manifest.
+fn findings_with(lab: &Lab, image: &Path, manifest: &Value) -> Vec<String> {
+    fs::write(lab.join("changed.json"), manifest.to_string()).unwrap();
+    let said = lab.kiln(&["verify", text(image), "--manifest", "changed.json"]);
+    let wrong = said.stdout.lines().filter_map(|line| line.strip_prefix("WRONG  ")).map(str::to_owned);
+    let wrong: Vec<String> = wrong.collect();
+    assert_eq!(said.status, i32::from(!wrong.is_empty()), "{}", said.stdout);
+    wrong
+}
+
+#[test]
+fn verify_finds_every_disagreement_of_the_manifest() {
+    let Some((lab, image, manifest)) = lab_with_image() else { return };
+    let good: Value = serde_json::from_slice(&fs::read(&manifest).unwrap()).unwrap();
+    let size = fs::metadata(&image).unwrap().len();
+    let mib = good["image_size"].as_u64().unwrap();
+    assert_eq!(findings_with(&lab, &image, &good), [""; 0]);
+
+    let upper = good["files"][0]["sha1"].as_str().unwrap().to_uppercase();
+    let origin = "11111111-2222-3333-4444-555555555555";
+    let cases: [(&str, Value, &str); 27] = [
+        ("/v", 1.into(), "v: is 1, and the rules are known of version 2 alone; write 2"),
+        ("/v", 3.into(), "v: is 3, and the rules are known of version 2 alone; write 2"),
+        ("/v", "two".into(), "v: is \"two\", not a whole number; write 2"),
+        ("/v", Value::Null, "v: is missing"),
+        (
+            "/files/0/compression",
+            "none".into(),
+            "files[0].compression is none in the manifest, but the image has gzip",
+        ),
+        (
+            "/files/0/compression",
+            "bzip2".into(),
+            "files[0].compression is bzip2 in the manifest, but the image has gzip",
+        ),
+        (
+            "/files/0/compression",
+            "xz".into(),
+            "files[0].compression is xz in the manifest, but the image has gzip",
+        ),
+        ("/files/0/compression", "zip".into(), "files: has an entry with the compression \"zip\""),
+        ("/files/0/compression", Value::Null, "files: has an entry without compression"),
+        ("/files/0/size", (size + 1).into(), "files[0].size is "),
+        ("/files/0/size", "all".into(), "files[0].size is all in the manifest, but the image has "),
+        ("/files/0/size", (size as f64 + 0.5).into(), "files[0].size is "),
+        ("/files/0/sha1", "0123456789012345678901234567890123456789".into(), "files[0].sha1 is 0123"),
+        ("/files/0/sha1", 7.into(), "files[0].sha1 is 7 in the manifest"),
+        ("/files/0/sha1", upper.as_str().into(), "files[0].sha1 is "),
+        ("/files/0/dataset_guid", "1".into(), "files[0].dataset_guid is 1 in the manifest"),
+        ("/files", serde_json::json!([]), "files: is missing, and imgadm install breaks off half-way"),
+        ("/files", Value::Null, "files: is missing, and imgadm install breaks off half-way"),
+        ("/image_size", (mib + 1).into(), "but the image has"),
+        ("/image_size", "huge".into(), "image_size is huge in the manifest"),
+        ("/image_size", Value::Null, "image_size: is missing"),
+        ("/disk_driver", Value::Null, "disk_driver: is missing, and every instance must then name it"),
+        ("/nic_driver", Value::Null, "nic_driver: is missing"),
+        ("/cpu_type", Value::Null, "cpu_type: is missing"),
+        ("/type", "zone-dataset".into(), "type is zone-dataset in the manifest, but the image has a volume"),
+        ("/type", "other".into(), "type is other in the manifest, but the image has a volume"),
+        ("/origin", origin.into(), "but the image has everything and needs none"),
+    ];
+    for (pointer, value, words) in cases {
+        let (parent, name) = pointer.rsplit_once('/').unwrap();
+        let mut changed = good.clone();
+        let members = changed.pointer_mut(parent).unwrap().as_object_mut().unwrap();
+        // Null stands for a field that is not there.
+        if value.is_null() {
+            members.remove(name);
+        } else {
+            members.insert(name.to_owned(), value.clone());
+        }
+        let found = findings_with(&lab, &image, &changed);
+        assert!(found.iter().any(|text| text.contains(words)), "{pointer} {value}: {found:?}");
+    }
+    // What is written differently and means the same.
+    for (pointer, value) in [("/v", "2".into()), ("/image_size", mib.to_string().into())] {
+        let mut changed = good.clone();
+        *changed.pointer_mut(pointer).unwrap() = value;
+        assert_eq!(findings_with(&lab, &image, &changed), [""; 0], "{pointer}");
+    }
+}
+
+#[test]
+fn verify_compares_the_manifest_with_images_that_are_no_compressed_volume() {
+    let Some((lab, image, manifest)) = lab_with_image() else { return };
+    let good: Value = serde_json::from_slice(&fs::read(&manifest).unwrap()).unwrap();
+    let of = |image: &Path, compression: &str| {
+        let bytes = fs::read(image).unwrap();
+        let mut manifest = good.clone();
+        manifest["files"][0] =
+            serde_json::json!({"size": bytes.len(), "sha1": sha1_of(&bytes), "compression": compression});
+        manifest
+    };
+    // The bare disk: ZFS could not receive it.
+    let raw = as_raw(&lab, &image, "disk");
+    let found = findings_with(&lab, &raw, &of(&raw, "none"));
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(
+        found[0].contains("type is zvol in the manifest, but the image has no ZFS send stream"),
+        "{found:?}"
+    );
+
+    // The bare stream is received as it stands.
+    let stream = lab.join("stream");
+    let mut gz = flate2::read::MultiGzDecoder::new(File::open(&image).unwrap());
+    std::io::copy(&mut gz, &mut File::create(&stream).unwrap()).unwrap();
+    assert_eq!(findings_with(&lab, &stream, &of(&stream, "none")), [""; 0]);
+    let found = findings_with(&lab, &stream, &of(&stream, "gzip"));
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(
+        found[0].contains("files[0].compression is gzip in the manifest, but the image has none"),
+        "{found:?}"
+    );
+
+    // kiln does not read what xz has compressed, but it knows it when it sees it.
+    let foreign = lab.join("foreign");
+    fs::write(&foreign, [&b"\xFD7zXZ\0"[..], &[0; 600]].concat()).unwrap();
+    let found = findings_with(&lab, &foreign, &of(&foreign, "xz"));
+    assert!(found.len() == 1 && found[0].starts_with("contents: "), "{found:?}");
+    let found = findings_with(&lab, &foreign, &of(&foreign, "bzip2"));
+    assert!(
+        found.iter().any(|text| text.contains("is bzip2 in the manifest, but the image has xz")),
+        "{found:?}"
+    );
+
+    let zone = |image: &Path| {
+        let mut manifest = of(image, "none");
+        let members = manifest.as_object_mut().unwrap();
+        for field in ["nic_driver", "disk_driver", "cpu_type", "image_size"] {
+            members.remove(field);
+        }
+        members.insert("type".to_owned(), "zone-dataset".into());
+        manifest
+    };
+    let full = fixtures::unpack("zstream/fs5-full.zs.gz", lab.path());
+    assert_eq!(findings_with(&lab, &full, &zone(&full)), [""; 0]);
+    let found = findings_with(&lab, &full, &of(&full, "none"));
+    assert!(found[0].contains("type is zvol in the manifest, but the image has a file system"), "{found:?}");
+    let increment = fixtures::unpack("zstream/fs5-inc.zs.gz", lab.path());
+    let found = findings_with(&lab, &increment, &zone(&increment));
+    assert!(found.len() == 1 && found[0].contains("origin is missing in the manifest"), "{found:?}");
+    let mut with_origin = zone(&increment);
+    with_origin["origin"] = "11111111-2222-3333-4444-555555555555".into();
+    assert_eq!(findings_with(&lab, &increment, &with_origin), [""; 0]);
+}
+
 /// First sector of the boot archive: the one place on the disk behind which a UFS superblock follows.
 fn find_sector(disk: &Path) -> u64 {
     let mut file = File::open(disk).unwrap();

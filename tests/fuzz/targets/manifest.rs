@@ -1,7 +1,7 @@
 //! Image manifests: what is read is written and read back equal, and the rules judge anything.
 #![no_main]
 
-use kiln_imgapi::{Kind, Manifest, cautions, read_value, validate};
+use kiln_imgapi::{Kind, Manifest, cautions, defects, read_value, validate};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {
@@ -10,6 +10,7 @@ fuzz_target!(|input: &[u8]| {
             validate(&value, kind);
         }
         cautions(&value);
+        defects(&value);
     }
     if let Ok(manifest) = Manifest::from_slice(input) {
         let text = manifest.to_json();
