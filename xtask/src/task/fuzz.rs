@@ -6,7 +6,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
@@ -14,6 +16,9 @@ use kiln_harness::scratch;
 
 use crate::machine;
 use crate::task::setup::{self, Purpose};
+
+/// The folder of the targets in the workspace, and a workspace of its own.
+pub const FOLDER: &str = "tests/fuzz";
 
 /// What instruments the code under test: edges counted in 8-bit counters, their addresses, and compared values.
 const COVERAGE: &[&str] = &[
@@ -68,7 +73,9 @@ pub fn run(options: &Fuzz) -> Result<()> {
                 targets()?.contains(name),
                 "there is no target {name}; `cargo xtask fuzz --list` lists them"
             );
-            fuzz(&folder, name, options.seconds)
+            let said = fuzz(&folder, name, options.seconds)?;
+            eprintln!("{said}");
+            Ok(())
         }
         None => each(|name| replay(&folder, name)),
     }
@@ -77,25 +84,45 @@ pub fn run(options: &Fuzz) -> Result<()> {
 /// Runs the corpus of every target, then each target for `seconds`.
 pub fn everything(seconds: u32) -> Result<()> {
     let folder = build()?;
-    each(|name| replay(&folder, name).and_then(|()| fuzz(&folder, name, seconds)))
+    each(|name| replay(&folder, name).and_then(|_| fuzz(&folder, name, seconds)))
 }
 
-/// Does `work` for every target, and fails at the end with the names of those that failed.
-fn each(work: impl Fn(&str) -> Result<()>) -> Result<()> {
-    let mut failed = Vec::new();
-    for name in targets()? {
-        eprintln!("--- fuzz target {name}");
-        if let Err(error) = work(&name) {
-            eprintln!("--- fuzz target {name}: {error:#}");
-            failed.push(name);
+/// Does `work` for every target, as many at once as there are cores, and fails at the end with the names of those that
+/// failed.
+fn each(work: impl Fn(&str) -> Result<String> + Sync) -> Result<()> {
+    let waiting = Mutex::new(targets()?.into_iter());
+    let failed = Mutex::new(Vec::new());
+    let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                while let Some(name) = next() {
+                    match work(&name) {
+                        Ok(said) => eprintln!("--- fuzz target {name}: {said}"),
+                        Err(error) => {
+                            eprintln!("--- fuzz target {name}: {error:#}");
+                            failed.lock().unwrap_or_else(PoisonError::into_inner).push(name);
+                        }
+                    }
+                }
+            });
         }
-    }
+    });
+    let mut failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
+    failed.sort();
     ensure!(failed.is_empty(), "fuzz targets with findings: {}", failed.join(", "));
     Ok(())
 }
 
+/// Runs clippy over the targets, with the instrumentation of [`build`], whose build scripts it then need not run again.
+pub fn lint() -> Result<()> {
+    setup::ensure(&[Purpose::Fuzz])?;
+    let (mut cargo, _) = cargo("clippy")?;
+    machine::run(cargo.args(["--all-targets", "--", "-D", "warnings"]))
+}
+
 fn home() -> PathBuf {
-    machine::workspace_root().join("tests/fuzz")
+    machine::workspace_root().join(FOLDER)
 }
 
 /// Names of the targets, sorted.
@@ -113,6 +140,13 @@ fn targets() -> Result<Vec<String>> {
 /// Builds all targets and gives the folder of the executables.
 fn build() -> Result<PathBuf> {
     setup::ensure(&[Purpose::Fuzz])?;
+    let (mut cargo, executables) = cargo("build")?;
+    machine::run(&mut cargo)?;
+    Ok(executables)
+}
+
+/// cargo with the settings that the targets are compiled under, and the folder that the executables come into.
+fn cargo(subcommand: &str) -> Result<(Command, PathBuf)> {
     let (_, version) = machine::capture(Command::new("rustc").arg("-vV").current_dir(home()))?;
     let Some(host) = version.lines().find_map(|line| line.strip_prefix("host: ")) else {
         bail!("rustc -vV names no host");
@@ -120,15 +154,14 @@ fn build() -> Result<PathBuf> {
     let target = scratch::target_folder().join("fuzz");
     let mut cargo = machine::cargo();
     // With a target named, build scripts and procedural macros are not instrumented.
-    cargo.args(["build", "--release", "--locked", "--target", host]).current_dir(home());
+    cargo.args([subcommand, "--release", "--locked", "--target", host]).current_dir(home());
     cargo.env("CARGO_TARGET_DIR", &target);
     cargo.env("CARGO_ENCODED_RUSTFLAGS", COVERAGE.join("\u{1f}"));
-    machine::run(&mut cargo)?;
-    Ok(target.join(host).join("release"))
+    Ok((cargo, target.join(host).join("release")))
 }
 
 /// Runs the committed inputs of a target, once each.
-fn replay(folder: &Path, name: &str) -> Result<()> {
+fn replay(folder: &Path, name: &str) -> Result<String> {
     let mut command = command(folder, name)?;
     command.arg("-runs=0").arg(seeds(name)?);
     run_quietly(&mut command)
@@ -136,7 +169,7 @@ fn replay(folder: &Path, name: &str) -> Result<()> {
 
 /// Runs a target for some time. What it finds worth keeping goes into a folder below cargo's target folder: the
 /// committed inputs are few and chosen.
-fn fuzz(folder: &Path, name: &str, seconds: u32) -> Result<()> {
+fn fuzz(folder: &Path, name: &str, seconds: u32) -> Result<String> {
     let found = scratch::target_folder().join("fuzz/corpus").join(name);
     fs::create_dir_all(&found)?;
     let mut command = command(folder, name)?;
@@ -161,16 +194,17 @@ fn command(folder: &Path, name: &str) -> Result<Command> {
     Ok(command)
 }
 
-/// Runs a target and shows what it wrote only as far as it tells: all of it after a finding, else its statistics.
-fn run_quietly(command: &mut Command) -> Result<()> {
-    let output = command.stdin(std::process::Stdio::null()).output().context("cannot start the target")?;
+/// Runs a target and gives how many inputs it has run. What it wrote is shown only after a finding.
+fn run_quietly(command: &mut Command) -> Result<String> {
+    let output = command.stdin(Stdio::null()).output().context("cannot start the target")?;
     let text = String::from_utf8_lossy(&output.stderr);
-    if output.status.success() {
-        for line in text.lines().filter(|line| line.starts_with("stat::number_of_executed_units")) {
-            eprintln!("{line}");
-        }
-        return Ok(());
+    if !output.status.success() {
+        eprintln!("{text}");
+        bail!("{} failed: {}", command.get_program().to_string_lossy(), output.status);
     }
-    eprintln!("{text}");
-    bail!("{} failed: {}", command.get_program().to_string_lossy(), output.status);
+    let runs = text.lines().find_map(|line| line.strip_prefix("stat::number_of_executed_units:"));
+    let runs: u64 =
+        runs.and_then(|count| count.trim().parse().ok()).context("the target tells no statistics")?;
+    ensure!(runs > 0, "the target has run no input");
+    Ok(format!("{runs} inputs run"))
 }
