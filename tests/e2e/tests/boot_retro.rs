@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use kiln_e2e::{Lab, STAMP, template};
 use kiln_harness::qemu_boot::{self, BootOptions, DiskKind, QemuBoot};
-use kiln_harness::slots;
 
 /// Status of QEMU when the stand-in kernel was content.
 const CONTENT: i32 = 33;
@@ -48,7 +47,6 @@ fn disk(lab: &Lab, loader: &str, further: &[&str]) -> Option<PathBuf> {
 
 /// Starts the machine and returns what the kernel printed; it must end content.
 fn boot(disk: &Path, disk_kind: DiskKind, memory_mib: u32, keys: &str) -> String {
-    let _slot = slots::take();
     let mut machine =
         QemuBoot::start(&BootOptions { disk_kind, memory_mib, ..BootOptions::new(disk) }).unwrap();
     if !keys.is_empty() {
