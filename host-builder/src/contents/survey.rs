@@ -193,21 +193,3 @@ fn grub_menu(text: &str) -> BootMenu {
         entries: entries.collect(),
     }
 }
-
-/// The loader in words.
-pub fn describe(loader: &Loader) -> String {
-    match loader {
-        Loader::Builtin { damaged: false } => "kiln's built-in loader".to_owned(),
-        Loader::Builtin { damaged: true } => "kiln's built-in loader, with a damaged boot table".to_owned(),
-        Loader::GrubLegacy { version, by_name } => {
-            let version = if version.is_empty() { "of unknown version" } else { version };
-            let way = if *by_name { "finds stage 2 by name" } else { "finds stage 2 by a list of sectors" };
-            format!("GRUB legacy {version} ({way})")
-        }
-        Loader::Grub2 => "GRUB 2".to_owned(),
-        Loader::Syslinux => "SYSLINUX".to_owned(),
-        Loader::IllumosLoader => "the illumos loader".to_owned(),
-        Loader::None => "none".to_owned(),
-        _ => "unknown boot code".to_owned(),
-    }
-}

@@ -239,7 +239,7 @@ impl Facts {
         };
         let boot = survey::boot(&disk, tree.as_deref().map(|tree| tree as &dyn Tree))?;
         if let Some(facts) = &mut self.disk {
-            facts.loader = survey::describe(&boot.loader);
+            facts.loader = boot.loader.to_string();
             facts.menus = boot.menus;
         }
         if let Some(Err(error)) = boot.builtin {

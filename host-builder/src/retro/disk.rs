@@ -7,7 +7,7 @@ use kiln_bootdisk::extent::DiskLayout;
 use kiln_bootdisk::menu::Menu;
 use positioned_io::ReadAt;
 
-use super::loader::Loader;
+use super::loader::{self, Loader};
 use super::settings::{Settings, Size};
 use super::sources::Sources;
 use crate::platform;
@@ -52,14 +52,15 @@ pub fn plan(
     }
     sources.add_bytes("/boot/grub/menu.lst", menu.render(settings.menu.into())?.into_bytes(), modified);
     match loader {
-        Loader::Template { template, disk, size, .. } => {
+        Loader::Template { path, template, disk, size, .. } => {
+            let cannot = || format!("the template {} cannot take the platform", path.display());
             let foreign = sources.add_foreign(disk.clone());
-            let volume_size =
-                volume_size(settings.size, size.next_multiple_of(1 << 20), "the template needs")?;
-            let plan = template
-                .plan(sources.entries(), foreign, volume_size, modified, RESERVE)
-                .context("the template cannot take the platform")?;
-            Ok(Planned { layout: plan.finish(&template.boot_area()?)?, volume_size })
+            let needs = format!("the template {} needs", path.display());
+            let volume_size = volume_size(settings.size, size.next_multiple_of(1 << 20), &needs)?;
+            let plan = template.plan(sources.entries(), foreign, volume_size, modified, RESERVE);
+            let plan = loader::with_remedy(plan).with_context(cannot)?;
+            let boot_area = loader::with_remedy(template.boot_area()).with_context(cannot)?;
+            Ok(Planned { layout: plan.finish(&boot_area).with_context(cannot)?, volume_size })
         }
         Loader::GrubLegacy { stages, .. } => {
             stages.entries(modified).into_iter().for_each(|entry| sources.add_entry(entry));

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
-use kiln_bootdisk::template::Template;
+use kiln_bootdisk::template::{Template, TemplateError};
 use sha1::{Digest, Sha1};
 
 use super::settings::LoaderChoice;
@@ -43,6 +43,8 @@ pub enum Loader {
     },
     /// The loader of a template disk.
     Template {
+        /// Where the template is, as it was given.
+        path: PathBuf,
         /// The template, read.
         template: Box<Template<Stretch>>,
         /// Its bytes, unpacked.
@@ -62,9 +64,9 @@ pub fn prepare(choice: &LoaderChoice, template: Option<&Path>, folder: &OutputFo
     match (choice, template) {
         (LoaderChoice::Builtin, _) => Ok(Loader::Builtin),
         (LoaderChoice::GrubLegacy(folder), _) => grub_legacy(folder.as_deref()),
-        (LoaderChoice::Template, Some(path)) => {
-            open_template(path, folder).with_context(|| format!("cannot use the template {}", path.display()))
-        }
+        (LoaderChoice::Template, Some(path)) => open_template(path, folder)
+            .with_context(|| format!("cannot use the template {}", path.display()))
+            .hint("name a disk image, plain or as the only file of a .tgz archive"),
         (LoaderChoice::Template, None) => Err(anyhow!("the loader 'template' needs a template disk image")),
     }
 }
@@ -108,8 +110,35 @@ fn open_template(path: &Path, folder: &OutputFolder) -> Result<Loader> {
         if kiln_pgzip::looks_like_gzip(&head) { unpack_template(file, folder.scratch()?)? } else { file };
     let size = disk.metadata()?.len();
     let disk = Stretch::whole(Arc::new(disk), size);
-    let template = Box::new(Template::open(disk.clone())?);
-    Ok(Loader::Template { template, disk, size, sha1 })
+    let template = Box::new(with_remedy(Template::open(disk.clone()))?);
+    Ok(Loader::Template { path: path.to_owned(), template, disk, size, sha1 })
+}
+
+/// Adds what the user can do about a template that does not serve.
+///
+/// # Errors
+/// The same error as before.
+pub fn with_remedy<T>(result: std::result::Result<T, TemplateError>) -> Result<T> {
+    result.or_else(|error| {
+        let remedy = match &error {
+            TemplateError::CutShort { .. } => "copy or download it again, and compare its checksum",
+            TemplateError::NoLoader { .. } | TemplateError::NoStage2(_) => {
+                "install GRUB legacy in it with fat_stage1_5, as the GRUB shell's setup does, or leave --template out: \
+                 kiln has a loader of its own"
+            }
+            TemplateError::TooSmall { .. } => {
+                "use a larger template, or leave --template out: kiln makes a disk of any size"
+            }
+            TemplateError::DiskTooSmall { .. } => "give --size at least the size of the template",
+            TemplateError::Plan(_) => "remove what is in the way from the template",
+            TemplateError::Io(_) => "check that it is a file that you may read",
+            _ => {
+                "name the image of a whole disk whose only partition holds a FAT32 volume, like the original's, or \
+                 leave --template out"
+            }
+        };
+        Err(error).hint(remedy)
+    })
 }
 
 /// Unpacks a `.tgz` with one file in it, keeping holes.

@@ -163,7 +163,7 @@ fn check_loader(
             findings
                 .problem(place, format!("GRUB's stage 1.5 looks for {GRUB_STAGE2}, which does not exist"));
         }
-        known => findings.passed(place, survey::describe(known)),
+        known => findings.passed(place, known.to_string()),
     }
     match &boot.builtin {
         Some(Ok(found)) => {

@@ -1,6 +1,6 @@
 //! Tells which boot loader a disk carries.
 
-use std::io;
+use std::{fmt, io};
 
 use positioned_io::ReadAt;
 
@@ -35,6 +35,27 @@ pub enum Loader {
     Unknown,
     /// There is no code at all.
     None,
+}
+
+/// In words, as they stand behind "boot loader: ".
+impl fmt::Display for Loader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Loader::Builtin { damaged: false } => "kiln's built-in loader",
+            Loader::Builtin { damaged: true } => "kiln's built-in loader, with a damaged boot table",
+            Loader::GrubLegacy { version, by_name } => {
+                let version = if version.is_empty() { "of unknown version" } else { version };
+                let way =
+                    if *by_name { "finds stage 2 by name" } else { "finds stage 2 by a list of sectors" };
+                return write!(f, "GRUB legacy {version} ({way})");
+            }
+            Loader::Grub2 => "GRUB 2",
+            Loader::Syslinux => "SYSLINUX",
+            Loader::IllumosLoader => "the illumos loader",
+            Loader::Unknown => "unknown boot code",
+            Loader::None => "none",
+        })
+    }
 }
 
 /// Looks at the start of a disk, and at the boot record of its first partition.

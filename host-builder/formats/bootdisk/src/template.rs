@@ -5,6 +5,7 @@
 //! template's loader must find its files by name.
 
 use std::collections::BTreeMap;
+use std::io;
 
 use positioned_io::ReadAt;
 use thiserror::Error;
@@ -39,17 +40,25 @@ pub enum TemplateError {
     #[error("the template holds no readable FAT32 volume in partition 1")]
     NoVolume(#[source] ReadError),
     /// There is no loader that could start our files.
-    #[error("the template has no GRUB legacy that finds its files by name: found {found:?}")]
+    #[error("the template needs GRUB legacy that finds its files by name; its boot loader: {found}")]
     NoLoader {
         /// What there is.
         found: Loader,
     },
     /// The loader's second stage is missing.
-    #[error("the template's loader needs the file {STAGE2_PATH}")]
+    #[error("the template's loader needs the file {STAGE2_PATH} in partition 1")]
     NoStage2(#[source] ReadError),
+    /// The template ends before something that it must hold.
+    #[error("the template is cut short: it ends within the {structure} that begins at byte {offset}")]
+    CutShort {
+        /// What is not there, or not all of it.
+        structure: String,
+        /// Where it begins, in bytes from the start of the disk.
+        offset: u64,
+    },
     /// The template cannot be read.
     #[error("cannot read the template")]
-    Io(#[from] std::io::Error),
+    Io(#[source] io::Error),
     /// The disk to make is smaller than the template describes.
     #[error("the template describes a disk of {needed} bytes, which does not fit one of {size}")]
     DiskTooSmall {
@@ -80,11 +89,14 @@ pub struct Template<R> {
 }
 
 impl<R: ReadAt> Template<R> {
-    /// Opens a template and checks that it has what it takes: one partition with FAT32, and a GRUB legacy
-    /// that finds its stage 2 by name.
+    /// Opens a template and checks that it has what it takes: one partition with FAT32, a GRUB legacy that
+    /// finds its stage 2 by name, and all of every file.
     pub fn open(device: R) -> Result<Template<R>, TemplateError> {
         let unsuitable = |reason| TemplateError::Unsuitable { reason };
-        let mbr = Mbr::read(&device).map_err(TemplateError::NoPartitionTable)?;
+        let mbr = Mbr::read(&device).map_err(|error| match error {
+            MbrError::Io(source) => io_error("partition table", 0, source),
+            other => TemplateError::NoPartitionTable(other),
+        })?;
         let [Some(partition), None, None, None] = mbr.partitions else {
             return Err(unsuitable("it must have one primary partition, number 1, and no other"));
         };
@@ -92,13 +104,17 @@ impl<R: ReadAt> Template<R> {
             return Err(unsuitable("partition 1 starts later than 32 MiB into the disk"));
         }
         let mut sector_0 = [0; SECTOR as usize];
-        device.read_exact_at(0, &mut sector_0)?;
-        let volume = Volume::open(&device, partition.offset()).map_err(TemplateError::NoVolume)?;
-        let loader = detect(&device)?;
+        device.read_exact_at(0, &mut sector_0).map_err(|source| io_error("partition table", 0, source))?;
+        let volume = Volume::open(&device, partition.offset()).map_err(volume_error)?;
+        let loader = detect(&device).map_err(TemplateError::Io)?;
         if !matches!(loader, Loader::GrubLegacy { by_name: true, .. }) {
             return Err(TemplateError::NoLoader { found: loader });
         }
-        volume.lookup(STAGE2_PATH).and_then(|file| volume.extents(&file)).map_err(TemplateError::NoStage2)?;
+        volume.lookup(STAGE2_PATH).and_then(|file| volume.extents(&file)).map_err(|error| match error {
+            ReadError::Io { .. } => volume_error(error),
+            other => TemplateError::NoStage2(other),
+        })?;
+        check_files(&device, &volume)?;
         Ok(Template { device, sector_0, partition, loader })
     }
 
@@ -112,7 +128,8 @@ impl<R: ReadAt> Template<R> {
         let mbr_code: [u8; CODE_BYTES] =
             *self.sector_0.first_chunk().expect("the code is shorter than a sector");
         let mut gap = vec![0; (self.partition.first_lba as usize - 1) * SECTOR as usize];
-        self.device.read_exact_at(SECTOR, &mut gap)?;
+        let structure = "space before its partition";
+        self.device.read_exact_at(SECTOR, &mut gap).map_err(|source| io_error(structure, SECTOR, source))?;
         Ok(BootArea { mbr_code, gap })
     }
 
@@ -139,7 +156,7 @@ impl<R: ReadAt> Template<R> {
 
         let mut all = template_entries(&volume, entries, template)?;
         all.extend_from_slice(entries);
-        let label = volume.root_label().map_err(TemplateError::NoVolume)?;
+        let label = volume.root_label().map_err(volume_error)?;
         let tree = Tree::new(&all, modified, label.is_some())?;
         let mut record = volume.record;
         // The new layout starts with the root directory, and keeps all FATs alike.
@@ -147,7 +164,7 @@ impl<R: ReadAt> Template<R> {
         record.fat_flags = 0.into();
         let geometry = Geometry { root_cluster: 2, ..geometry };
         let mut reserved = vec![0; geometry.reserved_sectors as usize * SECTOR as usize];
-        volume.read("reserved sectors", 0, &mut reserved).map_err(TemplateError::NoVolume)?;
+        volume.read("reserved sectors", 0, &mut reserved).map_err(volume_error)?;
         let frame = VolumeFrame { record, geometry, start: start.into(), label, reserved };
         let plan = VolumePlan::new(frame, &tree, reserve).ok_or_else(|| {
             let clusters = tree.clusters(&geometry).saturating_add(geometry.clusters_for(reserve));
@@ -160,7 +177,7 @@ impl<R: ReadAt> Template<R> {
     }
 
     fn volume(&self) -> Result<Volume<&R>, TemplateError> {
-        Volume::open(&self.device, self.partition.offset()).map_err(TemplateError::NoVolume)
+        Volume::open(&self.device, self.partition.offset()).map_err(volume_error)
     }
 }
 
@@ -180,7 +197,7 @@ fn template_entries<R: ReadAt>(
         known.insert(fold(&path), (path, entry.kind != EntryKind::Directory));
     }
     let mut entries = Vec::new();
-    for item in volume.walk().map_err(TemplateError::NoVolume)? {
+    for item in volume.walk().map_err(volume_error)? {
         let mut path = String::new();
         let mut replaced = false;
         for part in item.path.split('/').skip(1) {
@@ -194,7 +211,7 @@ fn template_entries<R: ReadAt>(
         if item.entry.is_directory() {
             entries.push(Entry::directory(path, modified));
         } else if !replaced {
-            let extents = volume.extents(&item.entry).map_err(TemplateError::NoVolume)?;
+            let extents = volume.extents(&item.entry).map_err(volume_error)?;
             let piece = |(offset, length)| (length, Content::File { file: template, offset });
             let kind = EntryKind::File {
                 size: item.entry.size.into(),
@@ -204,4 +221,32 @@ fn template_entries<R: ReadAt>(
         }
     }
     Ok(entries)
+}
+
+/// Reads the last byte of every file, because the disk is made in one go much later.
+fn check_files<R: ReadAt>(device: &R, volume: &Volume<&R>) -> Result<(), TemplateError> {
+    for item in volume.walk().map_err(volume_error)?.iter().filter(|item| !item.entry.is_directory()) {
+        for (offset, length) in volume.extents(&item.entry).map_err(volume_error)? {
+            let last = offset + length.saturating_sub(1);
+            device
+                .read_exact_at(last, &mut [0])
+                .map_err(|source| io_error(&format!("file {}", item.path), offset, source))?;
+        }
+    }
+    Ok(())
+}
+
+/// A device that ends too early is a template cut short; everything else is the device's own trouble.
+fn io_error(structure: &str, offset: u64, source: io::Error) -> TemplateError {
+    if source.kind() == io::ErrorKind::UnexpectedEof {
+        return TemplateError::CutShort { structure: structure.to_owned(), offset };
+    }
+    TemplateError::Io(source)
+}
+
+fn volume_error(error: ReadError) -> TemplateError {
+    match error {
+        ReadError::Io { structure, offset, source } => io_error(structure, offset, source),
+        other => TemplateError::NoVolume(other),
+    }
 }

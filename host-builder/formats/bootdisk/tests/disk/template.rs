@@ -155,11 +155,47 @@ fn unfit_templates_are_refused() {
     assert!(matches!(spoil(510, &[0, 0]), TemplateError::NoPartitionTable(_)));
     assert!(matches!(spoil(446, &[0; 64]), TemplateError::Unsuitable { .. }));
     assert!(matches!(spoil(63 * 512, &[0; 512]), TemplateError::NoVolume(_)));
-    assert!(matches!(spoil(0, &[0; 440]), TemplateError::NoLoader { found: Loader::None }));
+    let no_loader = spoil(0, &[0; 440]);
+    assert!(matches!(no_loader, TemplateError::NoLoader { found: Loader::None }));
+    assert!(no_loader.to_string().ends_with("finds its files by name; its boot loader: none"), "{no_loader}");
     // A list of sectors instead of a stage 1.5: the loader would not find what has moved.
-    assert!(matches!(spoil(0x42, &[0, 0x80]), TemplateError::NoLoader { .. }));
+    let by_sectors = spoil(0x42, &[0, 0x80]);
+    assert!(matches!(by_sectors, TemplateError::NoLoader { .. }));
+    assert!(by_sectors.to_string().ends_with("(finds stage 2 by a list of sectors)"), "{by_sectors}");
     // An empty root directory.
     let root = (95 + 2 * 1904 - 32 + 32) * 512;
     assert!(matches!(spoil(root, &[0; 4096]), TemplateError::NoStage2(_)));
     Template::open(&device).unwrap();
+}
+
+#[test]
+fn templates_that_are_cut_short_are_refused_by_what_is_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(path) = stand_in(folder.path()) else { return };
+    let device = File::options().read(true).write(true).open(&path).unwrap();
+    let volume = Volume::open(&device, 63 * 512).unwrap();
+    let files = volume.walk().unwrap().into_iter().filter(|item| !item.entry.is_directory());
+    let extents = files.flat_map(|item| volume.extents(&item.entry).unwrap());
+    let last = extents.map(|(offset, length)| offset + length).max().unwrap();
+    device.set_len(last).unwrap();
+    Template::open(&device).unwrap();
+    let fat = 95 * 512;
+    let root = fat + 2 * 1904 * 512;
+    for (length, missing, at) in [
+        (last - 1, "file /boot/grub/", None),
+        (root, "directory", Some(root)),
+        (fat, "file allocation table", Some(fat)),
+        (63 * 512, "FAT boot record", Some(63 * 512)),
+        (511, "partition table", Some(0)),
+        (0, "partition table", Some(0)),
+    ] {
+        device.set_len(length).unwrap();
+        match Template::open(&device).err().unwrap() {
+            TemplateError::CutShort { structure, offset } => {
+                assert!(structure.starts_with(missing), "{length}: {structure}");
+                assert!(at.is_none_or(|at| at == offset) && offset <= length, "{length}: {offset}");
+            }
+            other => panic!("{length}: {other:?}"),
+        }
+    }
 }
