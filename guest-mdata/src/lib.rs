@@ -7,7 +7,23 @@
 //! SmartOS host agent (`TritonDataCenter/smartos-live`, `src/vm/lib/metadata/agent.js`) and the original client
 //! (`TritonDataCenter/mdata-client`) do.
 //!
-//! [`wire`] is what both ends share: lines, frames, checksums and encodings. [`host`] is the host's end.
+//! * [`wire`] is what both ends share: lines, frames, checksums and encodings.
+//! * [`channel`] are the ways to the host, and how a guest knows which is its own.
+//! * [`session`] is the conversation. It takes its clock and its deadlines as arguments.
+//! * [`source`] is what users of metadata see: [`source::MetadataSource`], of which a session is one.
+//! * [`host`] is the host's end.
+//! * [`mod@values`] are readers for the values whose format the host defines, such as `sdc:nics`.
 
+pub mod channel;
+pub mod clock;
+pub mod error;
 pub mod host;
+pub mod session;
+pub mod source;
+pub mod values;
 pub mod wire;
+
+pub use clock::{Clock, Deadline, Monotonic};
+pub use error::{ChannelProblem, Error, KeyProblem, Unusable, ValueProblem};
+pub use session::Session;
+pub use source::MetadataSource;

@@ -58,7 +58,7 @@ pub fn decode_request(line: &[u8]) -> Option<Frame<'_>> {
     let mut starts = (0..line.len())
         .filter(|&at| line[at].is_ascii_digit() && (at == 0 || !line[at - 1].is_ascii_digit()));
     let (length, crc, body) = starts.find_map(|at| {
-        let (length, rest) = leading(&line[at..], u8::is_ascii_digit)?;
+        let (length, rest) = leading(&line[at..], is_digit)?;
         let (crc, body) = leading(blanks(rest)?, is_lower_hex)?;
         Some((length, crc, blanks(body).filter(|body| !body.is_empty())?))
     })?;
@@ -109,24 +109,28 @@ fn candidates(line: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// Length, checksum, and what follows them and a space each.
 fn header(bytes: &[u8]) -> Option<(usize, u32, &[u8])> {
-    let (length, rest) = leading(bytes, u8::is_ascii_digit)?;
+    let (length, rest) = leading(bytes, is_digit)?;
     let (crc, rest) = leading(rest.strip_prefix(b" ")?, is_lower_hex)?;
     let crc = std::str::from_utf8(crc).ok().filter(|digits| digits.len() == 8)?;
     Some((number(length)?, u32::from_str_radix(crc, 16).ok()?, rest.strip_prefix(b" ")?))
 }
 
 /// The leading bytes of a class, at least one, and the rest.
-fn leading(bytes: &[u8], class: impl Fn(&u8) -> bool) -> Option<(&[u8], &[u8])> {
-    let end = bytes.iter().position(|byte| !class(byte)).unwrap_or(bytes.len());
+fn leading(bytes: &[u8], class: impl Fn(u8) -> bool) -> Option<(&[u8], &[u8])> {
+    let end = bytes.iter().position(|&byte| !class(byte)).unwrap_or(bytes.len());
     (end > 0).then(|| bytes.split_at(end))
 }
 
 /// What follows white space, of which there must be some.
 fn blanks(bytes: &[u8]) -> Option<&[u8]> {
-    leading(bytes, u8::is_ascii_whitespace).map(|(_, rest)| rest)
+    leading(bytes, |byte| byte.is_ascii_whitespace()).map(|(_, rest)| rest)
 }
 
-fn is_lower_hex(byte: &u8) -> bool {
+fn is_digit(byte: u8) -> bool {
+    byte.is_ascii_digit()
+}
+
+fn is_lower_hex(byte: u8) -> bool {
     matches!(byte, b'0'..=b'9' | b'a'..=b'f')
 }
 
