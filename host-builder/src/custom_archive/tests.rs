@@ -3,6 +3,8 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
 
+use kiln_harness::tools;
+
 use super::*;
 use crate::report::hint_of;
 
@@ -10,20 +12,16 @@ fn stamp() -> Stamp {
     "20141030T081701Z".parse().unwrap()
 }
 
-/// Runs a tool with `input`; nothing when it is missing and may be.
+/// Runs a tool with `input`; nothing after a loud skip when it is missing.
 fn tool(command: &[&str], input: &[u8]) -> Option<String> {
-    let child = Command::new(command[0])
+    let mut child = Command::new(tools::require(command[0])?)
         .args(&command[1..])
         .env("TZ", "UTC")
         .env("LC_ALL", "C")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        .spawn();
-    let Ok(mut child) = child else {
-        assert!(std::env::var_os("KILN_REQUIRE_TOOLS").is_none(), "{} is needed", command[0]);
-        eprintln!("SKIPPED: {} is missing", command[0]);
-        return None;
-    };
+        .spawn()
+        .unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let output = std::thread::scope(|scope| {
         scope.spawn(move || stdin.write_all(input).unwrap());

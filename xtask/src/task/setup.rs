@@ -56,6 +56,7 @@ const JUDGES: &[Need] = &[
     Need::program("mtools", "mcopy"),
     Need::program("nodejs", "node"),
     Need::program("npm", "npm"),
+    Need::program("openssl", "openssl"),
     Need::program("pigz", "pigz"),
     Need::program("procps", "kill"),
     Need::program("python3-minimal", "python3"),
