@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
+use tempfile::NamedTempFile;
 
 use super::{interrupt, publish};
 use crate::report::Hint;
@@ -49,8 +50,7 @@ impl StagedFile {
 
     pub(super) fn open(target: &Path) -> io::Result<StagedFile> {
         let folder = folder_of(target);
-        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-        match rustix::fs::open(folder, flags, Mode::from_raw_mode(0o644)).map(File::from) {
+        match nameless(folder) {
             Ok(file) if can_be_named(&file, folder) => {
                 Ok(StagedFile { file, temporary: None, target: target.to_owned() })
             }
@@ -62,8 +62,7 @@ impl StagedFile {
 
     pub(super) fn open_named(target: &Path) -> io::Result<StagedFile> {
         let _held = interrupt::defer();
-        let (file, path) =
-            tempfile::Builder::new().prefix(".kiln-").tempfile_in(folder_of(target))?.keep()?;
+        let (file, path) = with_name(folder_of(target))?.keep()?;
         interrupt::remember_file(&path);
         Ok(StagedFile { file, temporary: Some(path), target: target.to_owned() })
     }
@@ -126,6 +125,27 @@ fn folder_of(target: &Path) -> &Path {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     }
+}
+
+/// A file in `folder` that nobody else sees and that is gone when it is closed.
+pub(super) fn scratch(folder: &Path) -> io::Result<File> {
+    match nameless(folder) {
+        Err(error) if nameless_files_are_impossible(error) => {
+            // It has a name for a moment.
+            let _held = interrupt::defer();
+            Ok(with_name(folder)?.into_file())
+        }
+        made => Ok(made?),
+    }
+}
+
+fn nameless(folder: &Path) -> rustix::io::Result<File> {
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    rustix::fs::open(folder, flags, Mode::from_raw_mode(0o644)).map(File::from)
+}
+
+fn with_name(folder: &Path) -> io::Result<NamedTempFile> {
+    tempfile::Builder::new().prefix(".kiln-").tempfile_in(folder)
 }
 
 /// The name under which an ordinary process reaches a file that has none (`AT_EMPTY_PATH` needs a privilege).

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, anyhow};
 
-use super::file::{StagedFile, refuse_existing};
+use super::file::{StagedFile, refuse_existing, scratch};
 use super::{interrupt, publish};
 use crate::report::Hint;
 
@@ -47,11 +47,7 @@ impl OutputFolder {
     /// # Errors
     /// Nothing can be written in the folder.
     pub fn scratch(&self) -> Result<File> {
-        self.write(|| {
-            // Where nameless files are impossible it has a name for a moment.
-            let _held = interrupt::defer();
-            tempfile::tempfile_in(&self.path)
-        })
+        self.write(|| scratch(&self.path))
     }
 
     /// Bytes that an ordinary user may still write to the file system of this folder.

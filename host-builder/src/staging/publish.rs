@@ -155,13 +155,15 @@ impl Publication<'_> {
             rustix::fs::renameat_with(self.folder, &passing, self.folder, &name, RenameFlags::EXCHANGE);
         match swapped {
             Ok(()) => self.undo.push(Undo::Restore { aside: passing, name }),
-            Err(Errno::NOENT) => {
+            Err(error) if error == Errno::NOENT || cannot_rename_so(error) => {
+                let taken = self.has(&name);
+                if taken {
+                    self.set_aside(&name)?;
+                }
                 rustix::fs::renameat(self.folder, &passing, self.folder, &name)?;
-                self.undo.push(Undo::Unname(name));
-            }
-            Err(error) if cannot_rename_so(error) => {
-                self.set_aside(&name)?;
-                rustix::fs::renameat(self.folder, &passing, self.folder, &name)?;
+                if !taken {
+                    self.undo.push(Undo::Unname(name));
+                }
             }
             Err(error) => return Err(error.into()),
         }

@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+pub mod build;
+pub mod kernel;
 pub mod listing;
 pub mod tarball;
 pub mod template;
@@ -33,7 +35,8 @@ pub struct Said {
 }
 
 impl Said {
-    fn from(output: &Output) -> Said {
+    /// What a program said that has ended.
+    pub fn from(output: &Output) -> Said {
         Said {
             status: output.status.code().unwrap_or(-1),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
