@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod apt;
+mod guest;
 mod machine;
 mod task;
 
@@ -17,6 +18,7 @@ enum Task {
     Test(task::test::Test),
     Demo(task::demo::Demo),
     Setup(task::setup::Setup),
+    Guest(task::guest::Guest),
     #[command(subcommand)]
     Vm(task::vm::Vm),
     Fuzz(task::fuzz::Fuzz),
@@ -29,6 +31,7 @@ fn main() -> ExitCode {
         Task::Test(test) => task::test::run(&test),
         Task::Demo(demo) => task::demo::run(&demo),
         Task::Setup(setup) => task::setup::run(&setup),
+        Task::Guest(guest) => task::guest::run(&guest),
         Task::Vm(vm) => task::vm::run(&vm),
         Task::Fuzz(fuzz) => task::fuzz::run(&fuzz),
         Task::Bench(bench) => task::bench::run(&bench),

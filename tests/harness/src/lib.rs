@@ -7,6 +7,7 @@
 //! * [`fixtures`]: the authentic images and streams below `tests/fixtures`.
 //! * [`scratch`]: folders for the files of a test.
 //! * [`process`]: running a program with a deadline.
+//! * [`cargo`]: cargo inside a test.
 //!
 //! Three environment variables matter: `KILN_REQUIRE_TOOLS` turns every loud skip into a failure, `KILN_BIN` names the
 //! `kiln` executable that command-line tests run, and `KILN_LONG_TESTS` asks property tests that choose their own number
@@ -15,6 +16,7 @@
 #![forbid(unsafe_code)]
 
 pub mod account;
+pub mod cargo;
 pub mod fixtures;
 pub mod guest;
 pub mod process;

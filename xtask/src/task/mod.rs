@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod demo;
 pub mod fuzz;
+pub mod guest;
 pub mod setup;
 pub mod test;
 pub mod vm;

@@ -12,6 +12,7 @@ use clap::{Args, ValueEnum};
 use kiln_harness::{scratch, tools};
 
 use crate::machine;
+use crate::task::guest::{self, Guest};
 use crate::task::setup::{self, Purpose};
 use crate::task::{fuzz, vm};
 
@@ -29,6 +30,9 @@ const BARE: [&str; 2] = ["host-builder/formats/bootdisk/loader", "host-builder/s
 
 /// The target of these crates, as in host-builder/formats/bootdisk/nested_build.rs.
 const BARE_TARGET: &str = "x86_64-unknown-none";
+
+/// Packages with code that only the guest's target compiles.
+const GUEST_PACKAGES: &[&str] = &["guest-rt", "guest-mdata", "guest-init", "kiln-probe"];
 
 /// Seconds that each fuzz target gets.
 const FUZZ_SECONDS: u32 = 10;
@@ -145,6 +149,16 @@ impl Steps<'_> {
                 machine::run(&mut lints)
             })
         });
+        self.step("lints of guest programs", || {
+            let packages = GUEST_PACKAGES.iter().flat_map(|package| ["--package", package]);
+            machine::run(
+                machine::cargo()
+                    .args(["clippy", "--target", "x86_64-unknown-illumos"])
+                    .args(packages)
+                    .args(["--", "-D", "warnings"]),
+            )
+        });
+        self.step("guest programs", || guest::run(&Guest::for_tests()));
         let mut tests = self.cargo_test();
         tests.args(["--workspace", "--exclude", "kiln-e2e"]);
         self.step("unit and property tests", || machine::run(&mut tests));
