@@ -1,0 +1,58 @@
+//! Builds programs for the guest.
+
+use std::env;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use kiln_harness::scratch;
+
+/// The target of illumos guests.
+pub const ILLUMOS: &str = "x86_64-unknown-illumos";
+
+/// How a program is compiled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Profile {
+    /// As it goes into images.
+    Shipped,
+    /// With debug assertions, and faster to compile.
+    Quick,
+}
+
+/// Variables that say where the toolchain is; the others of cargo and rustc would steer the inner build.
+const KEPT: [&str; 4] = ["CARGO", "CARGO_HOME", "RUSTUP_HOME", "RUSTUP_TOOLCHAIN"];
+
+/// A cargo in the workspace, unimpressed by the cargo that runs the test.
+pub fn cargo() -> Command {
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (name, _) in env::vars_os() {
+        let text = name.to_string_lossy();
+        if (text.starts_with("CARGO") || text.starts_with("RUST")) && !KEPT.contains(&text.as_ref()) {
+            cargo.env_remove(&name);
+        }
+    }
+    cargo
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")))
+        .env("CARGO_TARGET_DIR", scratch::target_folder());
+    cargo
+}
+
+/// Builds the program `program` of `package` for illumos, unless it is up to date, and gives its path.
+///
+/// # Errors
+/// When it does not compile or link; the compiler has said why on standard error.
+pub fn illumos(package: &str, program: impl AsRef<OsStr>, profile: Profile) -> Result<PathBuf> {
+    let program = program.as_ref();
+    let (name, folder) = match profile {
+        Profile::Shipped => ("guest", "guest"),
+        Profile::Quick => ("dev", "debug"),
+    };
+    let status = cargo()
+        .args(["build", "--quiet", "--target", ILLUMOS, "--profile", name, "--package", package, "--bin"])
+        .arg(program)
+        .status()
+        .context("cannot start cargo")?;
+    ensure!(status.success(), "{package} does not build for {ILLUMOS}");
+    Ok(scratch::target_folder().join(ILLUMOS).join(folder).join(program))
+}

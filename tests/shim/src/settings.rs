@@ -1,0 +1,142 @@
+//! How a program is run.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// When a call ends the program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// Before the call has any effect.
+    Before,
+    /// After the call is done, before the program learns of it.
+    After,
+    /// After half of it: a write of n bytes wrote n / 2. Calls that are no writes are done whole.
+    Half,
+}
+
+/// How a program is run. What is not set is as on a platform of today, in real time, unobserved.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    platform: Option<String>,
+    time_scale: Option<u32>,
+    devices: Vec<(PathBuf, PathBuf)>,
+    trace: Option<PathBuf>,
+    count: Option<PathBuf>,
+    kill_at: Option<(u64, Moment)>,
+    fail_at: Option<(u64, String)>,
+}
+
+/// The variables by which the shim takes its settings; programs under it never see them. c/settings.c reads them.
+const PREFIX: &str = "ABI_SHIM_";
+
+impl Settings {
+    /// Plays the platform of a date, such as `20130506T233003Z`: functions that came later are missing, `F_DUPFD_CLOEXEC`
+    /// (2013-05-08) is invalid, `SOCK_NONBLOCK` (2013-05-13) and `O_DIRECTORY` (2020-02-05) are ignored.
+    #[must_use]
+    pub fn platform(mut self, stamp: &str) -> Self {
+        self.platform = Some(stamp.to_owned());
+        self
+    }
+
+    /// Makes the program's clocks run `factor` times as fast, and its sleeps and timeouts as much shorter.
+    ///
+    /// # Panics
+    /// When `factor` is 0.
+    #[must_use]
+    pub fn time_scale(mut self, factor: u32) -> Self {
+        assert_ne!(factor, 0, "clocks cannot stand still");
+        self.time_scale = Some(factor);
+        self
+    }
+
+    /// Shows the host's device or file `host` under the guest's path `guest`, such as `/dev/term/b`. Both are absolute.
+    #[must_use]
+    pub fn device(mut self, guest: impl Into<PathBuf>, host: impl Into<PathBuf>) -> Self {
+        self.devices.push((guest.into(), host.into()));
+        self
+    }
+
+    /// Appends a line for every call to the file; see [`crate::trace::read`].
+    #[must_use]
+    pub fn trace(mut self, file: impl Into<PathBuf>) -> Self {
+        self.trace = Some(file.into());
+        self
+    }
+
+    /// Keeps the numbers of calls in the file, for all processes that share it; see [`crate::Counts::read`].
+    #[must_use]
+    pub fn count(mut self, file: impl Into<PathBuf>) -> Self {
+        self.count = Some(file.into());
+        self
+    }
+
+    /// Kills the process that makes the `change`-th call that changes anything, counted from 1.
+    #[must_use]
+    pub fn kill_at(mut self, change: u64, moment: Moment) -> Self {
+        self.kill_at = Some((change, moment));
+        self
+    }
+
+    /// Lets the `change`-th call that changes anything fail without effect, with an error such as `EIO`.
+    #[must_use]
+    pub fn fail_at(mut self, change: u64, error: &str) -> Self {
+        self.fail_at = Some((change, error.to_owned()));
+        self
+    }
+
+    /// Whether the platform has the names that the libraries exist with and without; c/abi-run.c asks the same.
+    pub(crate) fn has_new_names(&self) -> bool {
+        self.platform.as_deref().is_none_or(|stamp| stamp >= env!("KILN_SHIM_NEW_NAMES_SINCE"))
+    }
+
+    /// Sets the variables for a process that [`crate::launcher`] runs in, and removes what it would inherit.
+    pub fn apply(&self, command: &mut Command) {
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with(PREFIX) {
+                command.env_remove(name);
+            }
+        }
+        let mut set = |name: &str, value: &str| {
+            command.env(format!("{PREFIX}{name}"), value);
+        };
+        if let Some(stamp) = &self.platform {
+            set("PLATFORM", stamp);
+        }
+        if let Some(factor) = self.time_scale {
+            set("TIME_SCALE", &factor.to_string());
+        }
+        if !self.devices.is_empty() {
+            let mut list = String::new();
+            for (guest, host) in &self.devices {
+                let separator = if list.is_empty() { "" } else { ":" };
+                write!(list, "{separator}{}={}", guest.display(), host.display())
+                    .expect("a string takes all");
+            }
+            set("DEVICES", &list);
+        }
+        let mut set_path = |name: &str, path: &Option<PathBuf>| {
+            if let Some(path) = path {
+                command.env(format!("{PREFIX}{name}"), absolute(path));
+            }
+        };
+        set_path("TRACE", &self.trace);
+        set_path("COUNT", &self.count);
+        if let Some((change, moment)) = self.kill_at {
+            let moment = match moment {
+                Moment::Before => "before",
+                Moment::After => "after",
+                Moment::Half => "half",
+            };
+            command.env(format!("{PREFIX}KILL_AT"), format!("{change}:{moment}"));
+        }
+        if let Some((change, error)) = &self.fail_at {
+            command.env(format!("{PREFIX}FAIL_AT"), format!("{change}:{error}"));
+        }
+    }
+}
+
+/// The program may change its current folder before a child of it opens the file.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).expect("the path is not empty")
+}
