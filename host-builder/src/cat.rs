@@ -23,13 +23,21 @@ pub struct Arguments {
     /// File in an image
     #[arg(value_name = "IMAGE:/PATH")]
     place: OsString,
+
+    /// There only to be refused: a file's bytes have no JSON form
+    #[arg(long, hide = true)]
+    json: bool,
 }
 
 /// Runs the command.
 ///
 /// # Errors
 /// The image cannot be read, has no such file, or standard output fails in another way than by being closed.
-pub fn run(arguments: &Arguments, _: &Report) -> Result<Ending> {
+pub fn run(arguments: &Arguments, report: &Report) -> Result<Ending> {
+    if arguments.json || report.is_json() {
+        return Err(anyhow!("kiln cat writes a file byte for byte and knows no --json"))
+            .misuse("drop --json; `kiln ls --json` tells about the file");
+    }
     let place = arguments.place.display();
     let expression = Expression::parse(&arguments.place);
     let found = path::resolve(&expression, true, &output::quiet())?;

@@ -5,12 +5,15 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{ArgAction, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 use crate::report::{self, Report};
 use crate::{cat, convert, demo, diff, inspect, ls, retro, staging, verify};
 
 /// Builds SmartOS and Triton images on any machine: no root, no mounts, no ZFS, no SmartOS, and the same bytes from
 /// the same inputs.
+///
+/// Exit status: 0 done, 1 the work failed, 2 wrong usage; `kiln diff --help` and `kiln verify --help` tell theirs.
 #[derive(Debug, Parser)]
 #[command(name = "kiln", version, arg_required_else_help = true, max_term_width = 100)]
 pub struct Cli {
@@ -50,19 +53,25 @@ pub enum Ending {
 /// Runs the program on the process' arguments.
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
-    start_log(cli.verbose);
     let report = Report::new(cli.json);
+    start_log(cli.verbose, &report);
     let result =
         staging::interrupt::clean_up_when_interrupted().and_then(|()| dispatch(cli.command, &report));
-    match result {
-        Ok(Ending::Done) => ExitCode::SUCCESS,
-        Ok(Ending::Findings) => ExitCode::from(1),
-        Ok(Ending::NotComparable) => ExitCode::from(3),
+    let status = match result {
+        Ok(Ending::Done) => 0,
+        Ok(Ending::Findings) => 1,
+        Ok(Ending::NotComparable) => 3,
         Err(error) => {
             report::fail(&report, &error);
-            ExitCode::from(1)
+            if report::is_misuse(&error) { 2 } else { 1 }
         }
+    };
+    if let Err(error) = report.finish() {
+        // Standard output is what failed, so machines get no event of it.
+        report::fail(&Report::new(false), &error);
+        return ExitCode::from(status.max(1));
     }
+    ExitCode::from(status)
 }
 
 fn dispatch(command: Command, report: &Report) -> Result<Ending> {
@@ -79,14 +88,26 @@ fn dispatch(command: Command, report: &Report) -> Result<Ending> {
 }
 
 /// Sends the log to standard error: warnings by default, more with `-v`, anything with `KILN_LOG`.
-fn start_log(verbose: u8) {
+fn start_log(verbose: u8, report: &Report) {
     let level = match verbose {
         0 => "kiln=warn",
         1 => "kiln=info",
         2 => "kiln=debug",
         _ => "kiln=trace",
     };
-    let filter = EnvFilter::try_from_env("KILN_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    let asked = std::env::var_os("KILN_LOG").filter(|value| !value.is_empty());
+    let filter = asked.and_then(|value| {
+        let filter = log_filter(&value.to_string_lossy());
+        if filter.is_none() {
+            report.warn(&format!(
+                "KILN_LOG is '{}', which is no filter and does nothing: write a level, such as debug, or \
+                 kiln=LEVEL, with one of error, warn, info, debug and trace",
+                value.to_string_lossy().escape_debug()
+            ));
+        }
+        filter
+    });
+    let filter = filter.unwrap_or_else(|| EnvFilter::new(level));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time();
     let log =
         log.with_target(false).with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()) && !no_color());
@@ -94,7 +115,33 @@ fn start_log(verbose: u8) {
     let _ = log.try_init();
 }
 
+/// The filter that a value of `KILN_LOG` describes; `None` when it is none, or none that could let anything of kiln
+/// through or keep anything back.
+fn log_filter(value: &str) -> Option<EnvFilter> {
+    // A word alone that is no level is taken for the name of a program's part, and so a misspelt level would be.
+    let sensible = |directive: &str| {
+        let part = directive.split(['=', '[']).next().unwrap_or_default().trim();
+        directive.starts_with('[') || part.starts_with("kiln") || part.parse::<LevelFilter>().is_ok()
+    };
+    value.split(',').any(sensible).then(|| EnvFilter::try_new(value).ok()).flatten()
+}
+
 /// Whether the user asked for output without colours (<https://no-color.org>).
 pub fn no_color() -> bool {
     std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::log_filter;
+
+    #[test]
+    fn only_filters_that_mean_something_are_taken() {
+        for value in ["debug", "kiln=trace", "kiln::retro=info,warn", "off", "[step]=trace", "kiln"] {
+            assert!(log_filter(value).is_some(), "{value}");
+        }
+        for value in ["debg", "kiln=loud", "=", "verbose,chatty"] {
+            assert!(log_filter(value).is_none(), "{value}");
+        }
+    }
 }

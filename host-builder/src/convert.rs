@@ -125,20 +125,19 @@ pub fn run(arguments: &Arguments, report: &Report) -> Result<Ending> {
     let mut staged = StagedFile::create(&arguments.output)?;
     let cannot = || format!("cannot write {}", arguments.output.display());
     match arguments.to {
-        Form::Raw => raw(&disk, staged.file_mut(), report).with_context(cannot)?,
+        Form::Raw => raw(&disk, staged.file_mut(), report),
         Form::SparseRaw => {
             let progress = report.progress("writing", disk.size());
             let count = |bytes| progress.add(bytes as u64);
-            SparseFile::new(staged.file()).fill(disk.reader(), count).map(drop).with_context(cannot)?;
+            SparseFile::new(staged.file()).fill(disk.reader(), count).map(drop).map_err(Into::into)
         }
-        Form::Qcow2 => qcow2(&disk, staged.file_mut(), report).with_context(cannot)?,
-        Form::ZvolGz => {
-            zvol_gz(&disk, contents.stream.as_ref(), arguments, staged.file_mut(), report)
-                .with_context(cannot)?;
-        }
+        Form::Qcow2 => qcow2(&disk, staged.file_mut(), report),
+        Form::ZvolGz => zvol_gz(&disk, contents.stream.as_ref(), arguments, staged.file_mut(), report),
     }
+    .with_context(cannot)
+    .hint("its file system may be full: write it to a place with more room")?;
     let written = staged.file().metadata().with_context(cannot)?.len();
-    staged.publish(arguments.force)?;
+    staged.publish(arguments.force).hint("look whether its folder is still one that you may write to")?;
     summary(arguments, disk.size(), written, report)?;
     Ok(Ending::Done)
 }

@@ -66,7 +66,9 @@ pub fn run(arguments: &Arguments, report: &Report) -> Result<Ending> {
     let folder = OutputFolder::open(platform.output.parent().unwrap_or(Path::new(".")))?;
     let mut tarball = folder.stage(name, platform.force)?;
     let archive = report.step("make-boot-archive", || {
-        let archive = boot_archive(platform, &folder)?;
+        let archive = boot_archive(platform, &folder)
+            .with_context(|| format!("cannot make the boot archive of {}", platform.output.display()))
+            .hint("the file system may be full: choose another place with --output")?;
         Ok(changed(archive, format!("{} KiB", platform.size)))
     })?;
     report.step("write-platform", || {
@@ -75,7 +77,10 @@ pub fn run(arguments: &Arguments, report: &Report) -> Result<Ending> {
             .hint("the file system may be full: choose another place with --output")?;
         Ok(changed((), platform.output.display().to_string()))
     })?;
-    folder.publish(vec![tarball], platform.force)?;
+    folder.publish(vec![tarball], platform.force).hint(format!(
+        "nothing was written; look whether {} is still a folder that you may write to, or choose another with --output",
+        folder.path().display()
+    ))?;
     Ok(Ending::Done)
 }
 
@@ -113,11 +118,10 @@ fn boot_archive(platform: &Platform, folder: &OutputFolder) -> Result<fs::File> 
     let bytes = u64::from(platform.size) << 10;
     let file = folder.scratch()?;
     file.set_len(bytes).context("cannot make a temporary file")?;
-    let time =
-        i32::try_from(platform.stamp.unix_seconds()).context("the stamp is later than UFS can tell")?;
+    let time = platform.stamp.unix_seconds();
     let seed = u64::from(time.unsigned_abs());
     let options = MakeOptions { bytes, bytes_per_inode: BYTES_PER_INODE, time, generation_seed: seed };
-    let ufs = kiln_ufs::make(file, &options).context("cannot make the boot archive")?;
+    let ufs = kiln_ufs::make(file, &options)?;
     let mut ufs = ufs.edit(EditOptions { time: Timestamp::from_seconds(time), generation_seed: seed });
 
     let folder_attributes = Attributes { mode: 0o755, uid: 0, gid: 0 };
@@ -135,15 +139,17 @@ fn boot_archive(platform: &Platform, folder: &OutputFolder) -> Result<fs::File> 
             break;
         }
     }
-    Ok(ufs.finish(time).context("cannot finish the boot archive")?.into_device())
+    Ok(ufs.finish(time)?.into_device())
 }
 
 /// Copies the regular files of a folder of the machine, sorted, until the archive is full; says whether there is room
 /// left.
 fn fill<D: ReadAt + WriteAt>(ufs: &mut Editor<D>, folder: &Path, at: &str) -> Result<bool> {
     let cannot = || format!("cannot read the folder {}", folder.display());
-    let mut entries: Vec<fs::DirEntry> =
-        fs::read_dir(folder).with_context(cannot)?.collect::<std::io::Result<_>>().with_context(cannot)?;
+    let mut entries: Vec<fs::DirEntry> = fs::read_dir(folder)
+        .and_then(Iterator::collect)
+        .with_context(cannot)
+        .hint("name a folder that you may read with --fill")?;
     entries.sort_by_key(fs::DirEntry::file_name);
     ufs.create_dir_all(at.as_bytes(), &Attributes { mode: 0o755, uid: 0, gid: 0 })?;
     for entry in entries {
@@ -179,7 +185,7 @@ fn write_tarball(stamp: &Stamp, archive: &fs::File, output: &mut StagedFile) -> 
 
     let gzip = GzEncoder::new(output.file_mut(), flate2::Compression::new(6));
     let mut tar = tar::Builder::new(gzip);
-    let mtime = stamp.unix_seconds().unsigned_abs();
+    let mtime = u64::from(stamp.unix_seconds().unsigned_abs());
     for folder in ["", "i86pc/", "i86pc/amd64/", "i86pc/kernel/", "i86pc/kernel/amd64/"] {
         tar.append_data(
             &mut header(tar::EntryType::Directory, 0, mtime),

@@ -20,6 +20,9 @@ use crate::report::Hint;
 /// Most entries of one folder tree; far more than an image holds, it only ends runaway walks.
 const ENTRY_LIMIT: usize = 1_000_000;
 
+/// What to do about a part of an overlay that is closed to the user.
+const UNREADABLE: &str = "every file and folder of an overlay must be readable for you";
+
 /// Where the bytes of a file are.
 #[derive(Clone, Debug)]
 pub enum Contents {
@@ -157,7 +160,8 @@ impl Layer {
         self.entries.insert(path.to_owned(), Entry { kind, attributes, origin: Arc::clone(&self.origin) });
     }
 
-    /// Reads a folder of the host and the manifest `DIR.mtree` beside it.
+    /// Reads a folder of the host and the manifest `DIR.mtree` beside it, where DIR is the folder's name as it was
+    /// given: of a symbolic link to a folder, the link's.
     ///
     /// The manifest may name directories and symbolic links that the folder lacks, because not every way of handing a
     /// folder on keeps empty directories and links; they are made. It may not name missing files.
@@ -173,10 +177,16 @@ impl Layer {
             return Err(anyhow!("overlay {origin} is not a folder"))
                 .hint("name the folder that holds the tree");
         }
-        let mut manifest = whole.clone().into_os_string();
-        manifest.push(".mtree");
-        let manifest = PathBuf::from(manifest);
-        let mut layer = Layer::new(&origin, Ownership::read(&manifest)?);
+        // `.` and `..` are names only once it is known what they stand for.
+        let named = if folder.file_name().is_some() { folder } else { &whole };
+        let mut name = named.file_name().unwrap_or_default().to_owned();
+        name.push(".mtree");
+        let manifest = named.with_file_name(name);
+        let ownership = Ownership::read(&manifest).hint(
+            "each line is ./PATH and then mode=, uid=, gid=, type= or link=, as in mtree(5); remove the file to go by \
+             the defaults",
+        )?;
+        let mut layer = Layer::new(&origin, ownership);
         layer.walk(&whole)?;
         layer.complete(&manifest)?;
         Ok(layer)
@@ -187,8 +197,8 @@ impl Layer {
         while let Some(directory) = folders.pop() {
             let host = folder.join(OsStr::from_bytes(&directory));
             let unreadable = || format!("{} cannot be read", host.display());
-            for item in fs::read_dir(&host).with_context(unreadable)? {
-                let item = item.with_context(unreadable)?;
+            for item in fs::read_dir(&host).with_context(unreadable).hint(UNREADABLE)? {
+                let item = item.with_context(unreadable).hint(UNREADABLE)?;
                 let mut path = directory.clone();
                 if !path.is_empty() {
                     path.push(b'/');
@@ -235,15 +245,15 @@ impl Layer {
 
 fn host_kind(path: &Path) -> Result<Kind> {
     let unreadable = || format!("{} cannot be read", path.display());
-    let metadata = fs::symlink_metadata(path).with_context(unreadable)?;
+    let metadata = fs::symlink_metadata(path).with_context(unreadable).hint(UNREADABLE)?;
     if metadata.is_dir() {
         Ok(Kind::Directory { implied: false })
     } else if metadata.is_symlink() {
-        let target = fs::read_link(path).with_context(unreadable)?;
+        let target = fs::read_link(path).with_context(unreadable).hint(UNREADABLE)?;
         Ok(Kind::Symlink(target.into_os_string().into_vec()))
     } else if metadata.is_file() {
         // Opened once now, so that a file that cannot be read is found before any work is done.
-        File::open(path).with_context(unreadable)?;
+        File::open(path).with_context(unreadable).hint(UNREADABLE)?;
         Ok(Kind::File(Contents::Host { path: path.to_owned(), length: metadata.len() }))
     } else {
         Err(anyhow!("{} is a device, socket or pipe", path.display()))

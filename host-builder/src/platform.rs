@@ -9,7 +9,7 @@ use std::io::{Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow};
 use sha1::{Digest, Sha1};
 
 use crate::prefetch::Prefetch;
@@ -65,7 +65,15 @@ pub fn find(folder: &Path, stamp: &Stamp) -> Result<PathBuf> {
     if exact.is_file() {
         return Ok(exact);
     }
-    let mut found: Vec<PathBuf> = fs::read_dir(folder)
+    let listed = match fs::read_dir(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(error)
+                .with_context(|| format!("cannot look for the platform {stamp} in {}", folder.display()))
+                .hint("name the platform tarball with --platform FILE");
+        }
+        listed => listed,
+    };
+    let mut found: Vec<PathBuf> = listed
         .into_iter()
         .flatten()
         .filter_map(|entry| Some(entry.ok()?.path()))
@@ -77,8 +85,12 @@ pub fn find(folder: &Path, stamp: &Stamp) -> Result<PathBuf> {
         .collect();
     found.sort();
     match found.as_slice() {
-        [] => Err(anyhow!("there is no platform {stamp}: looked for {}", exact.display()))
-            .hint("download the platform tarball into that folder, or name it with --platform FILE"),
+        [] => Err(anyhow!(
+            "there is no platform {stamp}: looked for {} and {}",
+            exact.display(),
+            folder.join(format!("platform-*{stamp}.tgz")).display()
+        ))
+        .hint("download the platform tarball into that folder, or name it with --platform FILE"),
         [one] => Ok(one.clone()),
         several => {
             let names: Vec<String> = several.iter().map(|path| path.display().to_string()).collect();
@@ -105,7 +117,7 @@ pub fn read(
     progress: &Progress<'_>,
 ) -> Result<Platform> {
     let cannot = || format!("cannot use the platform {}", path.display());
-    let file = File::open(path).with_context(cannot)?;
+    let file = open(path).with_context(cannot)?;
     let mut unpacking = Unpacking {
         stamp,
         keep,
@@ -126,6 +138,23 @@ pub fn read(
     unpacking.finish().with_context(cannot)
 }
 
+/// Opens the tarball of a platform.
+///
+/// # Errors
+/// There is none, it is no file, or it may not be read; the error does not name it.
+pub fn open(path: &Path) -> Result<File> {
+    let file = File::open(path)
+        .hint("give the path of a platform tarball that you may read with --platform FILE")?;
+    if file.metadata()?.is_dir() {
+        return Err(anyhow!("it is a folder")).hint("name the tarball itself with --platform FILE");
+    }
+    Ok(file)
+}
+
+/// What to do about a tarball that was not packed as platforms are.
+const PACKED_OTHERWISE: &str = "a platform tarball holds one folder platform-STAMP with everything in it: pack it so, \
+     or name another with --platform FILE";
+
 struct Unpacking<'a, K> {
     stamp: Option<&'a Stamp>,
     keep: K,
@@ -144,7 +173,10 @@ impl<K: Fn(&str) -> bool> Unpacking<'_, K> {
         let (top, inner) = match member.path.split_once('/') {
             Some((top, inner)) => (top, inner),
             None if member.kind == MemberKind::Directory => (member.path.as_str(), ""),
-            None => bail!("a platform has one top directory and nothing beside it"),
+            None => {
+                return Err(anyhow!("a platform has one top directory and nothing beside it"))
+                    .hint(PACKED_OTHERWISE);
+            }
         };
         self.enter(top)?;
         match &member.kind {
@@ -153,7 +185,9 @@ impl<K: Fn(&str) -> bool> Unpacking<'_, K> {
             MemberKind::HardLink(target) => {
                 let target = target.strip_prefix(top).and_then(|rest| rest.strip_prefix('/'));
                 let known = target.and_then(|target| self.files.get(target)).cloned();
-                let file = known.context("a hard link to a file that the tarball has not shown before")?;
+                let file = known
+                    .context("a hard link to a file that the tarball has not shown before")
+                    .hint("a platform has no such link: download it again, or pack it without")?;
                 self.files.insert(inner.to_owned(), file);
                 Ok(())
             }
@@ -167,18 +201,24 @@ impl<K: Fn(&str) -> bool> Unpacking<'_, K> {
     fn enter(&mut self, top: &str) -> Result<()> {
         match &self.top {
             Some(known) if known == top => return Ok(()),
-            Some(known) => bail!("two top directories, {known} and {top}: a platform tarball has one"),
+            Some(known) => {
+                return Err(anyhow!("two top directories, {known} and {top}: a platform tarball has one"))
+                    .hint(PACKED_OTHERWISE);
+            }
             None => {}
         }
         if !top.to_ascii_lowercase().starts_with("platform-") {
-            bail!("the top directory is {top}, not platform-STAMP");
+            return Err(anyhow!("the top directory is {top}, not platform-STAMP")).hint(PACKED_OTHERWISE);
         }
         let found = Stamp::find_in(top);
         if let (Some(wanted), found) = (self.stamp, found)
             && found.as_ref() != Some(wanted)
         {
-            return Err(anyhow!("the top directory is {top}: this is not the platform {wanted}"))
-                .hint("give the stamp that the tarball was built with");
+            let hint = match found {
+                Some(found) => format!("for that platform give its own stamp: kiln retro {found}"),
+                None => "the folder's name must end in the stamp that the platform was built with".to_owned(),
+            };
+            return Err(anyhow!("the top directory is {top}: this is not the platform {wanted}")).hint(hint);
         }
         self.top = Some(top.to_owned());
         Ok(())
@@ -201,7 +241,11 @@ impl<K: Fn(&str) -> bool> Unpacking<'_, K> {
     }
 
     fn finish(mut self) -> Result<Platform> {
-        let directory = self.top.take().context("it has no platform directory: the tarball is empty")?;
+        let directory = self
+            .top
+            .take()
+            .context("it has no platform directory: the tarball is empty")
+            .hint(PACKED_OTHERWISE)?;
         self.resolve_symlinks()?;
         let missing = |what: &str| {
             Err(anyhow!("{directory} has no {what}"))
@@ -238,7 +282,9 @@ impl<K: Fn(&str) -> bool> Unpacking<'_, K> {
             }
             if left.len() == before {
                 let (path, target) = &left[0];
-                bail!("{path} is a link to {target}, which is no file of the platform");
+                return Err(anyhow!("{path} is a link to {target}, which is no file of the platform")).hint(
+                    "the tarball is not whole: download the platform again, or pack it with that file",
+                );
             }
             pending = left;
         }
@@ -254,7 +300,8 @@ impl Platform {
     pub fn small_file(&self, path: &str, limit: u64) -> Result<Option<Vec<u8>>> {
         let Some(file) = self.files.get(path) else { return Ok(None) };
         if file.size > limit {
-            bail!("{path} has {} bytes; {limit} would be plausible", file.size);
+            return Err(anyhow!("{path} has {} bytes, and at most {limit} make sense", file.size))
+                .hint("the tarball was damaged or changed: download the platform again");
         }
         let mut content = vec![0; file.size as usize];
         self.spool.read_exact_at(&mut content, file.offset).context("cannot read a temporary file")?;
@@ -281,7 +328,9 @@ impl Platform {
         let (Some(stamp), Some(version)) = (stamp, self.small_file(VERSION, 4096)?) else { return Ok(()) };
         let version = String::from_utf8_lossy(&version);
         if Stamp::find_in(version.trim()).as_ref() != Some(stamp) {
-            bail!("{VERSION} says '{}': this is not the platform {stamp}", version.trim().escape_debug());
+            let version = version.trim().escape_debug();
+            return Err(anyhow!("{VERSION} says '{version}': this is not the platform {stamp}"))
+                .hint("the tarball was renamed or changed: give the stamp that its platform was built with");
         }
         Ok(())
     }

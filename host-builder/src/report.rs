@@ -5,10 +5,11 @@
 
 use std::error::Error;
 use std::fmt;
-use std::io::{IsTerminal, Write};
+use std::io::{self, IsTerminal, Write};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 
@@ -45,6 +46,8 @@ pub struct Report {
     json: bool,
     bars: MultiProgress,
     terminal: bool,
+    /// The first error of standard output that was not its reader's going away.
+    lost: OnceLock<io::Error>,
 }
 
 impl Report {
@@ -52,7 +55,7 @@ impl Report {
     pub fn new(json: bool) -> Report {
         let terminal = std::io::stderr().is_terminal() && !json;
         let target = if terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-        Report { json, bars: MultiProgress::with_draw_target(target), terminal }
+        Report { json, bars: MultiProgress::with_draw_target(target), terminal, lost: OnceLock::new() }
     }
 
     /// Whether machines read along.
@@ -94,20 +97,41 @@ impl Report {
     pub fn say(&self, line: &str) {
         // A reader that went away must not turn finished work into a failure.
         self.bars.suspend(|| {
-            let _ = writeln!(std::io::stderr(), "{line}");
+            let _ = writeln!(io::stderr(), "{line}");
         });
     }
 
     /// Writes one line of the result to standard output.
     pub fn result(&self, line: &str) {
-        self.bars.suspend(|| {
-            let _ = writeln!(std::io::stdout(), "{line}");
-        });
+        self.bars.suspend(|| self.write_out(&line));
     }
 
     /// Writes one event for machines.
     pub fn event(&self, event: &Value) {
-        let _ = writeln!(std::io::stdout(), "{event}");
+        self.write_out(event);
+    }
+
+    fn write_out(&self, line: &dyn fmt::Display) {
+        let mut out = io::stdout();
+        // Work under way is not given up for a line of its report; `finish` tells in the end that lines were lost.
+        if let Err(error) = writeln!(out, "{line}").and_then(|()| out.flush())
+            && error.kind() != io::ErrorKind::BrokenPipe
+        {
+            let _ = self.lost.set(error);
+        }
+    }
+
+    /// Ends the report. A reader of standard output that went away (`kiln … | head`) is a good end.
+    ///
+    /// # Errors
+    /// Standard output took a line in no other way.
+    pub fn finish(mut self) -> Result<()> {
+        match self.lost.take() {
+            Some(error) => Err(error)
+                .context("cannot write to standard output")
+                .hint("what was made is whole, but its report is not: write it to a place with room"),
+            None => Ok(()),
+        }
     }
 
     /// Follows work of `total` bytes (0 when not known).
@@ -165,6 +189,7 @@ impl Drop for Progress<'_> {
 struct Hinted {
     inner: anyhow::Error,
     hint: String,
+    misuse: bool,
 }
 
 impl fmt::Display for Hinted {
@@ -192,17 +217,55 @@ pub trait Hint<T> {
     /// # Errors
     /// The same error as before, with the hint.
     fn hint(self, hint: impl Into<String>) -> Result<T>;
+
+    /// Like [`Hint::hint`], for what is wrong with how kiln was called: the program then ends with the status of a
+    /// wrong command line.
+    ///
+    /// # Errors
+    /// The same error as before, with the hint.
+    fn misuse(self, hint: impl Into<String>) -> Result<T>;
 }
 
 impl<T, E: Into<anyhow::Error>> Hint<T> for std::result::Result<T, E> {
     fn hint(self, hint: impl Into<String>) -> Result<T> {
-        self.map_err(|error| anyhow::Error::new(Hinted { inner: error.into(), hint: hint.into() }))
+        self.map_err(|error| with_hint(error, hint))
+    }
+
+    fn misuse(self, hint: impl Into<String>) -> Result<T> {
+        self.map_err(|error| hinted(error.into(), hint.into(), true))
+    }
+}
+
+/// An error with what the user can do about it.
+pub fn with_hint(error: impl Into<anyhow::Error>, hint: impl Into<String>) -> anyhow::Error {
+    hinted(error.into(), hint.into(), false)
+}
+
+fn hinted(error: anyhow::Error, hint: String, misuse: bool) -> anyhow::Error {
+    // Only the outermost error counts: what stands between it and a hint further in must not be lost.
+    let outermost = error.chain().next().and_then(|outermost| outermost.downcast_ref::<Hinted>());
+    if outermost.is_none() {
+        return anyhow::Error::new(Hinted { inner: error, hint, misuse });
+    }
+    match error.downcast::<Hinted>() {
+        // The hint that is there is nearer to the cause.
+        Ok(near) => anyhow::Error::new(Hinted { misuse: misuse || near.misuse, ..near }),
+        Err(inner) => anyhow::Error::new(Hinted { inner, hint, misuse }),
     }
 }
 
 /// The remedy nearest to the cause of an error, when it has one.
 pub fn hint_of(error: &anyhow::Error) -> Option<&str> {
-    error.chain().filter_map(|cause| cause.downcast_ref::<Hinted>()).last().map(|hinted| hinted.hint.as_str())
+    hints(error).last().map(|hinted| hinted.hint.as_str())
+}
+
+/// Whether it is the command line that is wrong.
+pub fn is_misuse(error: &anyhow::Error) -> bool {
+    hints(error).any(|hinted| hinted.misuse)
+}
+
+fn hints(error: &anyhow::Error) -> impl Iterator<Item = &Hinted> {
+    error.chain().filter_map(|cause| cause.downcast_ref::<Hinted>())
 }
 
 /// Says why a command failed: the chain of causes, then one line with the remedy.
@@ -229,5 +292,15 @@ mod tests {
         let error = cause.hint("pour water").context("cannot write").hint("try again").unwrap_err();
         assert_eq!(format!("{error:#}"), "cannot write: disk on fire");
         assert_eq!(hint_of(&error), Some("pour water"));
+        assert!(!is_misuse(&error));
+    }
+
+    #[test]
+    fn misuse_is_seen_through_contexts_and_other_hints() {
+        let cause: Result<()> = Err(anyhow::anyhow!("no such colour"));
+        let error = cause.misuse("take red").hint("try again").context("cannot paint").unwrap_err();
+        assert_eq!(format!("{error:#}"), "cannot paint: no such colour");
+        assert_eq!(hint_of(&error), Some("take red"));
+        assert!(is_misuse(&error));
     }
 }

@@ -11,8 +11,17 @@ pub struct Stamp(String);
 
 /// Why a text is no stamp.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("'{0}' is not a platform stamp: expected YYYYMMDDThhmmssZ in UTC, like 20141030T081701Z")]
-pub struct NotAStamp(String);
+pub enum NotAStamp {
+    /// It is no time, or not written as one.
+    #[error("'{}' is not a platform stamp: expected YYYYMMDDThhmmssZ in UTC, like 20141030T081701Z", .0.escape_debug())]
+    Unreadable(String),
+    /// It is a time that no boot archive could carry.
+    #[error(
+        "the stamp {0} is outside of 19700101T000000Z to 20380119T031407Z, the times that a boot archive's file \
+         system (UFS) can tell"
+    )]
+    OutOfRange(String),
+}
 
 impl Stamp {
     /// Length of every stamp in characters.
@@ -23,15 +32,9 @@ impl Stamp {
         &self.0
     }
 
-    /// Seconds since 1970, UTC.
-    pub fn unix_seconds(&self) -> i64 {
-        let field = |from: usize, to: usize| -> i64 {
-            self.0[from..to].parse().expect("a stamp's fields were checked to be digits when it was parsed")
-        };
-        days_since_1970(field(0, 4), field(4, 6), field(6, 8)) * 86_400
-            + field(9, 11) * 3_600
-            + field(11, 13) * 60
-            + field(13, 15)
+    /// Seconds since 1970, UTC, never negative.
+    pub fn unix_seconds(&self) -> i32 {
+        i32::try_from(unix_seconds(&self.0)).expect("the range was checked when the stamp was parsed")
     }
 
     /// The stamp as image manifests write times: `2014-10-30T08:17:01Z`.
@@ -62,17 +65,21 @@ impl FromStr for Stamp {
                 _ => byte.is_ascii_digit(),
             });
         if !shaped {
-            return Err(NotAStamp(text.to_owned()));
+            return Err(NotAStamp::Unreadable(text.to_owned()));
         }
-        let field = |from: usize, to: usize| upper[from..to].parse::<i64>().unwrap_or(i64::MAX);
-        let (year, month, day) = (field(0, 4), field(4, 6), field(6, 8));
-        let real = (1970..=2105).contains(&year)
-            && (1..=12).contains(&month)
-            && (1..=days_in_month(year, month)).contains(&day)
-            && field(9, 11) < 24
-            && field(11, 13) < 60
-            && field(13, 15) < 60;
-        if real { Ok(Stamp(upper)) } else { Err(NotAStamp(text.to_owned())) }
+        let (year, month) = (field(&upper, 0, 4), field(&upper, 4, 6));
+        let real = (1..=12).contains(&month)
+            && (1..=days_in_month(year, month)).contains(&field(&upper, 6, 8))
+            && field(&upper, 9, 11) < 24
+            && field(&upper, 11, 13) < 60
+            && field(&upper, 13, 15) < 60;
+        if !real {
+            return Err(NotAStamp::Unreadable(text.to_owned()));
+        }
+        if year < 1970 || unix_seconds(&upper) > i64::from(i32::MAX) {
+            return Err(NotAStamp::OutOfRange(upper));
+        }
+        Ok(Stamp(upper))
     }
 }
 
@@ -80,6 +87,19 @@ impl fmt::Display for Stamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// A number in a text of the shape of a stamp.
+fn field(stamp: &str, from: usize, to: usize) -> i64 {
+    stamp[from..to].parse().expect("the places of numbers were checked to hold digits")
+}
+
+/// Seconds since 1970 of a real time in the shape of a stamp.
+fn unix_seconds(stamp: &str) -> i64 {
+    days_since_1970(field(stamp, 0, 4), field(stamp, 4, 6), field(stamp, 6, 8)) * 86_400
+        + field(stamp, 9, 11) * 3_600
+        + field(stamp, 11, 13) * 60
+        + field(stamp, 13, 15)
 }
 
 fn is_leap(year: i64) -> bool {
@@ -119,7 +139,16 @@ mod tests {
         for text in
             ["", "20141030", "20141330T081701Z", "20230229T000000Z", "20141030T241701Z", "20141030T0817é1Z"]
         {
-            assert_eq!(text.parse::<Stamp>(), Err(NotAStamp(text.to_owned())), "{text}");
+            assert_eq!(text.parse::<Stamp>(), Err(NotAStamp::Unreadable(text.to_owned())), "{text}");
+        }
+    }
+
+    #[test]
+    fn stamps_are_times_of_ufs() {
+        assert_eq!("20380119T031407Z".parse::<Stamp>().unwrap().unix_seconds(), i32::MAX);
+        assert_eq!("19700101T000000Z".parse::<Stamp>().unwrap().unix_seconds(), 0);
+        for text in ["20380119T031408Z", "21050101T000000Z", "19691231T235959Z"] {
+            assert_eq!(text.parse::<Stamp>(), Err(NotAStamp::OutOfRange(text.to_owned())));
         }
     }
 

@@ -59,7 +59,7 @@ pub struct CustomArchive {
 pub fn build(stamp: &Stamp, layers: Vec<Layer>, ca_bundle: Option<&Path>) -> Result<CustomArchive> {
     let bundle = bundle_layer(ca_bundle)?;
     let tree = Tree::stack([pieces::custom(stamp), bundle].into_iter().chain(layers))?;
-    let mtime = u64::try_from(stamp.unix_seconds()).expect("stamps are not before 1970");
+    let mtime = u64::from(stamp.unix_seconds().unsigned_abs());
     let (tar, members) = tarball(&tree, mtime)?;
     let bytes = gzip(&tar);
     let sha1 = format!("{:x}", HexBytes(&Sha1::digest(&bytes)));

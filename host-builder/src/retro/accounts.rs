@@ -1,10 +1,17 @@
 //! Edits to the account and driver tables of a boot archive, as functions from old text to new.
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow};
 
-/// What `/etc/shadow` holds for root in a retro image: no password at all, but not a locked account either, so that
-/// keys work (source: retro.md; passwd(5) calls the state "NP").
+use crate::report::Hint;
+
+/// What `/etc/shadow` holds for root in a retro image: nothing that a password could match, but not a locked account
+/// either, so that keys work (source: illumos passwd(1), where `-N` makes such an entry and `-s` shows it as "NP";
+/// locked ones begin with `*LK*`).
 const NO_PASSWORD: &[u8] = b"NP";
+
+/// What to do about an archive without a sensible root account.
+const NOT_A_PLATFORM: &str = "every platform has the account root: download this one again, or mend the file that it \
+     was built with";
 
 /// `/etc/shadow` with root's password field set to `NP`; `None` when it is so already.
 ///
@@ -13,7 +20,7 @@ const NO_PASSWORD: &[u8] = b"NP";
 pub fn lock_root_password(shadow: &[u8]) -> Result<Option<Vec<u8>>> {
     let mut edited = Vec::with_capacity(shadow.len());
     let mut found = false;
-    for line in shadow.split_inclusive(|&byte| byte == b'\n') {
+    for (index, line) in shadow.split_inclusive(|&byte| byte == b'\n').enumerate() {
         let mut fields = line.splitn(3, |&byte| byte == b':');
         match (fields.next(), fields.next(), fields.next()) {
             (Some(b"root"), Some(_), Some(rest)) => {
@@ -23,12 +30,15 @@ pub fn lock_root_password(shadow: &[u8]) -> Result<Option<Vec<u8>>> {
                 edited.push(b':');
                 edited.extend_from_slice(rest);
             }
-            (Some(b"root"), _, _) => bail!("the line of root has no password field"),
+            (Some(b"root"), _, _) => {
+                return Err(anyhow!("line {} is that of root and has no password field", index + 1))
+                    .hint(NOT_A_PLATFORM);
+            }
             _ => edited.extend_from_slice(line),
         }
     }
     if !found {
-        bail!("there is no line for root");
+        return Err(anyhow!("there is no line for root")).hint(NOT_A_PLATFORM);
     }
     Ok((edited != shadow).then_some(edited))
 }

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow};
 use kiln_ufs::{
     Attributes, Demand, EditOptions, Editor, ErrorKind, FileSystem, FileType, Metadata, Timestamp,
 };
@@ -11,14 +11,16 @@ use sha1::{Digest, Sha1};
 
 use super::accounts;
 use super::settings::Settings;
-use crate::overlay::{Entry, Kind, Layer, Tree};
-use crate::pieces;
+use crate::overlay::{Entry, Kind, Tree};
 use crate::platform::hex;
 use crate::prefetch::Prefetch;
-use crate::report::{Change, Hint, Report, changed, unchanged};
+use crate::report::{Change, Hint, Report, changed, unchanged, with_hint};
 
 /// Largest table of `/etc` that is believed, in bytes.
 const TABLE_LIMIT: u64 = 1 << 20;
+
+/// What to do about an archive that cannot be what its builder wrote.
+const DAMAGED: &str = "the boot archive is damaged: download the platform again";
 
 /// The edited boot archive.
 #[derive(Debug)]
@@ -37,43 +39,42 @@ pub struct Archive {
 ///
 /// # Errors
 /// The archive is no clean UFS, or lacks what every platform has; or an overlay clashes with it.
-pub fn edit(
-    settings: &Settings,
-    file: File,
-    size: u64,
-    overlays: Vec<Layer>,
-    report: &Report,
-) -> Result<Archive> {
+pub fn edit(settings: &Settings, file: File, size: u64, tree: &Tree, report: &Report) -> Result<Archive> {
     let cannot = || format!("cannot edit {}", crate::platform::BOOT_ARCHIVE);
-    let time =
-        i32::try_from(settings.stamp.unix_seconds()).context("the stamp is later than UFS can tell")?;
+    let time = settings.stamp.unix_seconds();
     let ufs = FileSystem::open(file, size).map_err(explain).with_context(cannot)?;
     let has_vmm = match ufs.read(b"/etc/name_to_major", TABLE_LIMIT) {
         Ok(table) => accounts::has_driver(&table, "vmm"),
         Err(error) if error.kind() == ErrorKind::NotFound => false,
-        Err(error) => return Err(error).with_context(cannot),
+        Err(error) => return Err(error).with_context(cannot).hint(DAMAGED),
     };
     let options =
         EditOptions { time: Timestamp::from_seconds(time), generation_seed: time.unsigned_abs().into() };
     let mut editor = ufs.edit(options);
 
     report.step("lock-root-password", || {
-        let shadow = editor.read(b"/etc/shadow", TABLE_LIMIT).context("cannot read /etc/shadow")?;
-        match accounts::lock_root_password(&shadow).context("cannot edit /etc/shadow")? {
+        let cannot = |what: &str| format!("cannot {what} /etc/shadow in {}", crate::platform::BOOT_ARCHIVE);
+        let shadow = editor
+            .read(b"/etc/shadow", TABLE_LIMIT)
+            .with_context(|| cannot("read"))
+            .hint("every platform has that file: download this one again")?;
+        match accounts::lock_root_password(&shadow).with_context(|| cannot("edit"))? {
             Some(edited) => {
-                editor.replace_file(b"/etc/shadow", &edited[..]).context("cannot edit /etc/shadow")?;
-                Ok(changed((), "/etc/shadow: root has no password"))
+                editor
+                    .replace_file(b"/etc/shadow", &edited[..])
+                    .with_context(|| cannot("edit"))
+                    .hint(DAMAGED)?;
+                Ok(changed((), "/etc/shadow: nobody logs in as root by password"))
             }
-            None => Ok(unchanged((), "/etc/shadow: root had no password")),
+            None => Ok(unchanged((), "/etc/shadow: nobody logged in as root by password")),
         }
     })?;
 
-    let mut layers = vec![pieces::boot_archive(&settings.stamp)];
-    layers.extend(overlays);
-    let tree = Tree::stack(layers)?;
-    report.step("grow-boot-archive", || match room(&editor, &tree)? {
+    report.step("grow-boot-archive", || match room(&editor, tree)? {
         Some(bytes) => {
-            editor.grow(bytes).context("cannot make room in the boot archive for the overlays")?;
+            editor.grow(bytes).context("cannot make room in the boot archive for the overlays").hint(
+                "lay less over it: --custom takes what need not be there before the pool is imported",
+            )?;
             Ok(changed((), format!("from {} KiB to {} KiB", size >> 10, bytes >> 10)))
         }
         None => Ok(unchanged(
@@ -84,9 +85,11 @@ pub fn edit(
     report.step("lay-overlays", || {
         let (mut laid, mut kept) = (0, 0);
         for (path, entry) in tree.entries() {
-            let change = lay(&mut editor, path, entry).with_context(|| {
-                format!("cannot lay {} over the boot archive (from {})", show(path), entry.origin)
-            })?;
+            let change = lay(&mut editor, path, entry)
+                .with_context(|| {
+                    format!("cannot lay {} over the boot archive (from {})", show(path), entry.origin)
+                })
+                .hint(DAMAGED)?;
             tracing::info!(path = show(path), from = %entry.origin, ?change, "laid over the boot archive");
             match change {
                 Change::Changed => laid += 1,
@@ -97,7 +100,7 @@ pub fn edit(
         Ok(if laid > 0 { changed((), detail) } else { unchanged((), detail) })
     })?;
 
-    let file = editor.finish(time).with_context(cannot)?.into_device();
+    let file = editor.finish(time).with_context(cannot).hint(DAMAGED)?.into_device();
     report.step("hash-boot-archive", || {
         let size = file.metadata().with_context(cannot)?.len();
         let sha1 = sha1_of(&file).with_context(cannot)?;
@@ -114,12 +117,9 @@ fn explain(error: kiln_ufs::Error) -> anyhow::Error {
         ErrorKind::Dirty | ErrorKind::Logging | ErrorKind::StaleSummary => {
             "the archive was copied while it was mounted: rebuild the platform, or check it with fsck on illumos"
         }
-        _ => "the boot archive is damaged: download the platform again",
+        _ => DAMAGED,
     };
-    match Err::<(), _>(error).hint(hint) {
-        Err(error) => error,
-        Ok(()) => anyhow!("the boot archive cannot be opened"),
-    }
+    with_hint(error, hint)
 }
 
 /// The size in bytes that the archive must grow to, `None` when the overlays fit.
@@ -158,7 +158,8 @@ where
             Some(there) if there.kind == FileType::Directory => {
                 set_attributes(ufs, &path, &there, &attributes)
             }
-            Some(_) => bail!("the overlay has a folder where the platform has a file"),
+            Some(_) => Err(anyhow!("the overlay has a folder where the platform has a file"))
+                .hint("rename the folder, or leave it out: an overlay replaces files by files"),
             None => {
                 ufs.create_dir(&path, &attributes)?;
                 Ok(Change::Changed)
@@ -167,7 +168,8 @@ where
         Kind::File(contents) => {
             match existing(ufs.metadata(&path))? {
                 Some(there) if there.kind == FileType::Directory => {
-                    bail!("the overlay has a file where the platform has a folder")
+                    return Err(anyhow!("the overlay has a file where the platform has a folder"))
+                        .hint("rename the file, or put what it holds into a folder of that name");
                 }
                 Some(there)
                     if there.kind == FileType::Regular
@@ -184,7 +186,9 @@ where
         Kind::Symlink(target) => {
             match existing(ufs.symlink_metadata(&path))? {
                 Some(there) if there.kind == FileType::Directory => {
-                    bail!("the overlay has a link where the platform has a folder")
+                    return Err(anyhow!("the overlay has a link where the platform has a folder")).hint(
+                        "rename the link, or make it a folder: what is in it is laid over the platform's",
+                    );
                 }
                 Some(there) if there.kind == FileType::Symlink && ufs.read_link(&path)? == *target => {
                     return Ok(Change::Unchanged);

@@ -1,20 +1,22 @@
 //! The disk inside the volume: files, menu and loader laid out.
 
 use anyhow::{Context, Result, anyhow};
-use kiln_bootdisk::builtin::{BootTable, FileOnDisk};
+use kiln_bootdisk::PlanError;
+use kiln_bootdisk::builtin::{BootTable, BuiltinError, FileOnDisk};
 use kiln_bootdisk::disk::{BootArea, DiskOptions, DiskPlan, smallest_disk_size};
 use kiln_bootdisk::extent::DiskLayout;
 use kiln_bootdisk::menu::Menu;
+use kiln_bootdisk::template::TemplateError;
 use positioned_io::ReadAt;
 
 use super::loader::{self, Loader};
 use super::settings::{Settings, Size};
 use super::sources::Sources;
 use crate::platform;
-use crate::report::Hint;
+use crate::report::{Hint, with_hint};
 
 /// Bytes left free in the FAT for what first boot writes: its configuration, a copy of it while it is replaced, and a
-/// small state file (source: guest.md section 4.3, which finds 1 MiB ample).
+/// small state file. Each is a few KiB, so this leaves room for many times of that.
 const RESERVE: u64 = 1 << 20;
 
 /// Volume label, the original's.
@@ -77,7 +79,7 @@ pub fn plan(
 
 /// A disk of our own geometry, filling the volume.
 fn own_disk(settings: &Settings, sources: &Sources, modified: i64) -> Result<(DiskPlan, u64)> {
-    let smallest = smallest_disk_size(sources.entries(), RESERVE)?;
+    let smallest = smallest_disk_size(sources.entries(), RESERVE).map_err(explain)?;
     let volume_size = volume_size(settings.size, smallest, "the files need")?;
     let identity = sources.derive("disk identity");
     let options = DiskOptions {
@@ -88,7 +90,7 @@ fn own_disk(settings: &Settings, sources: &Sources, modified: i64) -> Result<(Di
         modified,
         reserve: RESERVE,
     };
-    let plan = DiskPlan::new(&options, sources.entries())?;
+    let plan = DiskPlan::new(&options, sources.entries()).map_err(explain)?;
     for placement in plan.placements() {
         tracing::info!(path = placement.path, lba = placement.lba, bytes = placement.length, "placed");
     }
@@ -117,8 +119,48 @@ fn builtin(menu: &Menu, plan: &DiskPlan, sources: &Sources) -> Result<BootArea> 
         let head = if path == kernel { &head[..] } else { &[] };
         Some(FileOnDisk { first_lba: placement.lba, bytes: placement.length, head })
     })
-    .context("kiln's own loader cannot start this platform")?;
+    .map_err(explain_builtin)
+    .with_context(|| format!("kiln's own loader cannot start {}", platform::UNIX))?;
     Ok(table.encode()?)
+}
+
+/// Adds what a user can do about files that FAT cannot hold.
+fn explain(error: PlanError) -> anyhow::Error {
+    let hint = match &error {
+        PlanError::BadName { .. } => "FAT takes no such names: rename the file, and pack the tarball again",
+        PlanError::Duplicate { .. } | PlanError::FileAndDirectory { .. } => {
+            "the boot partition is FAT, where names that differ in case only are one: rename one of the two, and pack \
+             the tarball again"
+        }
+        PlanError::FileTooLarge { .. } | PlanError::DirectoryTooLarge { .. } => {
+            "no platform is like that: download it again"
+        }
+        PlanError::DoesNotFit { .. } | PlanError::BadSize { .. } => "use a larger --size, or --size auto",
+        _ => "choose another --loader",
+    };
+    with_hint(error, hint)
+}
+
+/// Adds what a user can do about a template that does not take the files.
+fn explain_template(error: TemplateError) -> anyhow::Error {
+    match error {
+        TemplateError::Plan(error) => explain(error),
+        error => with_hint(
+            error,
+            "take a larger template, or leave --template out: kiln then makes the disk itself",
+        ),
+    }
+}
+
+/// Adds what a user can do about a platform that kiln's own loader does not start.
+fn explain_builtin(error: BuiltinError) -> anyhow::Error {
+    let hint = match &error {
+        BuiltinError::Kernel { .. } => {
+            "a platform's kernel has a Multiboot header: download the platform again"
+        }
+        _ => "--loader grub-legacy may start it",
+    };
+    with_hint(error, hint)
 }
 
 fn kernel_head(path: &str, sources: &Sources, head: &mut [u8]) -> Result<usize> {

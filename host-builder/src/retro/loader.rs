@@ -30,6 +30,10 @@ const STAGE_LIMIT: u64 = 1 << 20;
 /// Largest template that is unpacked, in bytes.
 const TEMPLATE_LIMIT: u64 = 64 << 30;
 
+/// What to do when a template cannot be unpacked.
+const NO_ROOM: &str =
+    "the output's file system needs room for the unpacked template: choose another with --output";
+
 /// A loader with what it needs from the machine.
 pub enum Loader {
     /// kiln's own, which is in the program.
@@ -89,18 +93,27 @@ fn grub_legacy(folder: Option<&Path>) -> Result<Loader> {
         let mut bytes = Vec::new();
         File::open(&path)
             .and_then(|file| file.take(STAGE_LIMIT + 1).read_to_end(&mut bytes))
-            .with_context(|| format!("cannot read GRUB legacy's {}", path.display()))?;
+            .with_context(|| format!("cannot read GRUB legacy's {}", path.display()))
+            .hint(
+                "--loader grub-legacy=DIR takes the folder with stage1, fat_stage1_5 and stage2; Debian's package \
+                 grub-legacy has them in /usr/lib/grub/x86_64-pc",
+            )?;
         files.push((path, hex(&Sha1::digest(&bytes))));
         Ok(bytes)
     };
     let (stage1, stage1_5, stage2) = (stage("stage1")?, stage("fat_stage1_5")?, stage("stage2")?);
     let stages = kiln_bootdisk::grub_legacy::Stages::new(stage1, stage1_5, stage2)
-        .with_context(|| format!("the files in {} are not GRUB legacy's", folder.display()))?;
+        .with_context(|| format!("the files in {} are not GRUB legacy's", folder.display()))
+        .hint("take those of GRUB 0.97, such as Debian's package grub-legacy; GRUB 2 has files of the same names")?;
     Ok(Loader::GrubLegacy { stages, files })
 }
 
 fn open_template(path: &Path, folder: &OutputFolder) -> Result<Loader> {
-    let mut file = File::open(path)?;
+    let mut file =
+        File::open(path).hint("give the path of a disk image that you may read with --template FILE")?;
+    if file.metadata()?.is_dir() {
+        return Err(anyhow!("it is a folder")).hint("name the disk image itself with --template FILE");
+    }
     let mut head = Vec::new();
     (&mut file).take(512).read_to_end(&mut head)?;
     file.seek(SeekFrom::Start(0))?;
@@ -150,12 +163,16 @@ fn unpack_template(file: File, mut disk: File) -> Result<File> {
             return Ok(());
         }
         if let Some(first) = &found {
-            return Err(anyhow!("a template archive holds one disk image; {first} came before"));
+            return Err(anyhow!("a template archive holds one disk image; {first} came before"))
+                .hint("unpack it, and name the disk image itself with --template");
         }
         found = Some(member.path.clone());
         copy_sparse(content, &mut disk)
-    })?;
-    found.ok_or_else(|| anyhow!("there is no disk image in the archive"))?;
+    })
+    .hint("the archive is damaged: download the template again")?;
+    found
+        .ok_or_else(|| anyhow!("there is no disk image in the archive"))
+        .hint("a template archive holds one file, the disk image")?;
     Ok(disk)
 }
 
@@ -176,11 +193,11 @@ fn copy_sparse(from: &mut dyn Read, to: &mut File) -> Result<()> {
         }
         if buffer[..filled].iter().any(|&byte| byte != 0) {
             to.seek(SeekFrom::Start(at))?;
-            to.write_all(&buffer[..filled]).context("cannot write a temporary file")?;
+            to.write_all(&buffer[..filled]).context("cannot write a temporary file").hint(NO_ROOM)?;
         }
         at += filled as u64;
     }
-    to.set_len(at).context("cannot write a temporary file")
+    to.set_len(at).context("cannot write a temporary file").hint(NO_ROOM)
 }
 
 fn file_sha1(file: &mut File) -> Result<String> {

@@ -9,7 +9,6 @@ mod sources;
 mod summary;
 mod volume;
 
-use std::fs::File;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -18,8 +17,10 @@ use kiln_zstream::volume::{DEFAULT_BLOCK_SIZE, VolumeOptions};
 use uuid::Uuid;
 
 use crate::cli::Ending;
+use crate::contents::time;
 use crate::custom_archive;
-use crate::overlay::Layer;
+use crate::overlay::{Layer, Tree};
+use crate::pieces;
 use crate::platform::{self, Platform};
 use crate::report::{Hint, Report, changed, unchanged};
 use crate::staging::{self, OutputFolder};
@@ -55,11 +56,11 @@ struct Built {
 pub fn run(arguments: Arguments, report: &Report) -> Result<Ending> {
     let settings = arguments.settle()?;
     let name = format!("smartos-retro-{}-{}", settings.stamp, settings.version);
-    check_version(&settings.version)?;
     // What a manifest would not take is said before the work, with stand-ins for what only the work can tell.
     let stand_in = volume::Written { size: 1, sha1: "0".repeat(40), ..volume::Written::default() };
-    manifest(&settings, &stand_in, 1 << 20).hint("choose another --version, --uuid or --date")?;
-    let folder = OutputFolder::open(&settings.output)?;
+    manifest(&settings, &stand_in, 1 << 20).misuse("choose another --version, --uuid or --date")?;
+    let folder =
+        OutputFolder::open(&settings.output).hint("choose a folder that you may write to with --output")?;
     let mut image = folder.stage(format!("{name}.zvol.gz"), settings.force)?;
     let mut manifest_file = folder.stage(format!("{name}.manifest"), settings.force)?;
 
@@ -75,20 +76,12 @@ pub fn run(arguments: Arguments, report: &Report) -> Result<Ending> {
     })?;
     let paths = [image.target().to_owned(), manifest_file.target().to_owned()];
     // The manifest speaks for the image, so it comes last.
-    folder.publish(vec![image, manifest_file], settings.force)?;
+    let home = folder.path().display().to_string();
+    folder.publish(vec![image, manifest_file], settings.force).hint(format!(
+        "look whether {home} is still a folder that you may write to, or choose another with --output"
+    ))?;
     summary::print(&settings, &built, &paths, report);
     Ok(Ending::Done)
-}
-
-/// The version becomes a part of file names, so it must be one part.
-fn check_version(version: &str) -> Result<()> {
-    if version.contains('/') {
-        anyhow::bail!("the version '{version}' cannot be part of a file name");
-    }
-    if version.len() > 200 {
-        anyhow::bail!("the version has {} bytes, too many for a file name", version.len());
-    }
-    Ok(())
 }
 
 fn build(
@@ -97,18 +90,23 @@ fn build(
     image: &mut staging::StagedFile,
     report: &Report,
 ) -> Result<Built> {
-    let modified = settings.stamp.unix_seconds();
+    let modified = i64::from(settings.stamp.unix_seconds());
     let loader = report.step("prepare-loader", || {
         let loader = loader::prepare(&settings.loader, settings.template.as_deref(), folder)?;
         Ok(unchanged(loader, settings.loader.to_string()))
     })?;
-    let overlays = read_layers(&settings.overlays)?;
+    // What clashes among the overlays is found before the long work.
+    let mut overlays = vec![pieces::boot_archive(&settings.stamp)];
+    overlays.extend(read_layers(&settings.overlays)?);
+    let overlays = Tree::stack(overlays)?;
     let customs = read_layers(&settings.customs)?;
 
     let platform = read_platform(settings, folder, report)?;
     let (files, spool) = (platform.files, Arc::new(platform.spool));
+    let of_platform = || format!("platform {}", settings.platform.display());
     let archive =
-        archive::edit(settings, platform.boot_archive, platform.boot_archive_size, overlays, report)?;
+        archive::edit(settings, platform.boot_archive, platform.boot_archive_size, &overlays, report)
+            .with_context(of_platform)?;
 
     let custom = report.step("pack-custom", || {
         let custom = custom_archive::build(&settings.stamp, customs, settings.ca_bundle.as_deref())?;
@@ -140,7 +138,8 @@ fn build(
     sources.add_bytes("/custom.tgz", custom.bytes, modified);
 
     let planned = report.step("lay-out-disk", || {
-        let planned = disk::plan(settings, &loader, &mut sources, archive.has_vmm, modified)?;
+        let planned = disk::plan(settings, &loader, &mut sources, archive.has_vmm, modified)
+            .with_context(of_platform)?;
         let detail = format!(
             "{} MiB volume, loader {}, {} files",
             planned.volume_size >> 20,
@@ -185,19 +184,17 @@ fn read_layers(folders: &[std::path::PathBuf]) -> Result<Vec<Layer>> {
 fn read_platform(settings: &Settings, folder: &OutputFolder, report: &Report) -> Result<Platform> {
     report.step("read-platform", || {
         let path = &settings.platform;
-        let size = File::open(path)
-            .and_then(|file| file.metadata())
-            .with_context(|| format!("cannot open the platform {}", path.display()))?
-            .len();
+        let cannot = || format!("cannot use the platform {}", path.display());
+        let size = platform::open(path).with_context(cannot)?.metadata().with_context(cannot)?.len();
         // An unpacked platform takes about three times its tarball, and the image is about as large as that.
         let wanted = size.saturating_mul(4);
         let free = folder.free_bytes()?;
         if free < wanted {
             report.warn(&format!(
-                "{} has {} MiB free; building may need {} MiB",
+                "{} has room for {}; building may need {}",
                 folder.path().display(),
-                free >> 20,
-                wanted >> 20
+                time::size(free),
+                time::size(wanted)
             ));
         }
         let progress = report.progress("read-platform", size);

@@ -4,10 +4,11 @@ use std::fmt;
 use std::fs;
 use std::io::Read;
 use std::num::NonZeroUsize;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow};
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 use uuid::Uuid;
@@ -30,6 +31,16 @@ const RECIPE_LIMIT: u64 = 1 << 20;
 
 /// Largest volume size in MiB: MBR and FAT32 count 512-byte sectors in 32 bits.
 const MAX_SIZE: u32 = 2 * 1024 * 1024 - 1;
+
+/// Levels of compression.
+const LEVELS: RangeInclusive<i64> = 1..=12;
+
+/// Numbers of compression threads.
+const JOBS: RangeInclusive<i64> = 1..=256;
+
+/// Schemes of password hashes that every platform knows, with the length of the last part of a hash in characters
+/// (source: illumos `/etc/security/crypt.conf` and the modules below usr/src/lib/crypt_modules).
+const HASH_SCHEMES: [(&str, usize); 5] = [("1", 22), ("2a", 53), ("md5", 22), ("5", 43), ("6", 86)];
 
 /// Turns a platform tarball into a bootable volume image and its manifest.
 ///
@@ -88,13 +99,15 @@ pub struct Arguments {
 
     /// Seconds that the boot menu waits before it starts the first entry; 0 starts at once [default: 10]
     #[arg(long, value_name = "SECONDS")]
+    #[serde(deserialize_with = "timeout")]
     pub timeout: Option<u16>,
 
     /// How menu.lst addresses consoles: on the first serial port, or with the original's lines [default: serial]
     #[arg(long, value_name = "STYLE")]
     pub menu: Option<MenuChoice>,
 
-    /// Hash of the root password of the rescue entry, in crypt(5) form [default: the original's, for the word 'root']
+    /// Hash of the root password of the rescue entry, $ID$SALT$HASH as `openssl passwd -5` prints it; illumos knows the
+    /// IDs 1, 2a, md5, 5 and 6 [default: the original's, for the word 'root']
     #[arg(long, value_name = "HASH")]
     pub rescue_password_hash: Option<String>,
 
@@ -108,6 +121,7 @@ pub struct Arguments {
 
     /// When the manifest says the image was published, as 2014-10-30T08:17:01Z [default: the platform's stamp]
     #[arg(long, value_name = "TIME")]
+    #[serde(deserialize_with = "date")]
     pub date: Option<String>,
 
     /// Make the manifest complete for that kind of image server
@@ -116,11 +130,13 @@ pub struct Arguments {
     pub audience: Option<Audience>,
 
     /// Compression threads; the bytes do not depend on it [default: one a processor]
-    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(JOBS))]
+    #[serde(deserialize_with = "jobs")]
     pub jobs: Option<u16>,
 
     /// Compression level, 1 (fast) to 12 (small) [default: 6]
-    #[arg(long, value_name = "LEVEL", value_parser = clap::value_parser!(u8).range(1..=12))]
+    #[arg(long, value_name = "LEVEL", value_parser = clap::value_parser!(u8).range(LEVELS))]
+    #[serde(deserialize_with = "level")]
     pub level: Option<u8>,
 }
 
@@ -140,32 +156,64 @@ impl FromStr for Size {
         if text == "auto" {
             return Ok(Size::Auto);
         }
-        let mib = text.parse().map_err(|_| "expected a number of MiB, or auto".to_owned())?;
+        let mib = text.parse().map_err(|_| "expected a number of MiB, or 'auto'".to_owned())?;
         Size::in_mib(mib)
     }
 }
 
 impl Size {
-    fn in_mib(mib: u32) -> Result<Size, String> {
-        if (1..=MAX_SIZE).contains(&mib) {
-            Ok(Size::MiB(mib))
-        } else {
-            Err(format!("a volume has 1 to {MAX_SIZE} MiB"))
-        }
+    fn in_mib(mib: i64) -> Result<Size, String> {
+        let possible = u32::try_from(mib).ok().filter(|mib| (1..=MAX_SIZE).contains(mib));
+        possible.map(Size::MiB).ok_or_else(|| format!("a volume has 1 to {MAX_SIZE} MiB, or 'auto'"))
+    }
+}
+
+/// Takes a level of compression from a recipe.
+fn level<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<u8>, D::Error> {
+    bounded(deserializer, LEVELS, "a level is 1 (fast) to 12 (small)")
+}
+
+/// Takes a number of threads from a recipe.
+fn jobs<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<u16>, D::Error> {
+    bounded(deserializer, JOBS, "jobs are 1 to 256 threads")
+}
+
+/// Takes the seconds of the menu from a recipe.
+fn timeout<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<u16>, D::Error> {
+    bounded(deserializer, 0..=i64::from(u16::MAX), "a timeout is 0 to 65535 seconds")
+}
+
+fn bounded<'de, D: serde::Deserializer<'de>, T: TryFrom<i64>>(
+    deserializer: D,
+    range: RangeInclusive<i64>,
+    rule: &str,
+) -> Result<Option<T>, D::Error> {
+    let number = toml::Value::deserialize(deserializer)?.as_integer().filter(|number| range.contains(number));
+    match number.and_then(|number| T::try_from(number).ok()) {
+        Some(number) => Ok(Some(number)),
+        None => Err(serde::de::Error::custom(rule)),
+    }
+}
+
+/// Takes a time from a recipe, as text or as TOML's own kind of date.
+fn date<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let written = match toml::Value::deserialize(deserializer)? {
+        toml::Value::String(text) => text,
+        toml::Value::Datetime(time) => time.to_string(),
+        other => other.to_string(),
+    };
+    match check_date(&written) {
+        Ok(()) => Ok(Some(written)),
+        Err(rule) => Err(serde::de::Error::custom(rule)),
     }
 }
 
 impl<'de> Deserialize<'de> for Size {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Size, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Written {
-            Number(u32),
-            Word(String),
-        }
-        match Written::deserialize(deserializer)? {
-            Written::Number(mib) => Size::in_mib(mib),
-            Written::Word(word) => word.parse(),
+        match toml::Value::deserialize(deserializer)? {
+            toml::Value::Integer(mib) => Size::in_mib(mib),
+            toml::Value::String(word) => word.parse(),
+            _ => Err("expected a number of MiB, or 'auto'".to_owned()),
         }
         .map_err(serde::de::Error::custom)
     }
@@ -283,23 +331,33 @@ impl Arguments {
     /// Joins flags, recipe file and defaults.
     ///
     /// # Errors
-    /// The recipe file cannot be read or understood, or settings contradict each other or are out of range.
+    /// The recipe file cannot be read or understood, or there is no platform; and as misuse: settings contradict each
+    /// other or are out of range.
     pub fn settle(self) -> Result<Settings> {
         let merged = match &self.recipe {
             Some(path) => self.clone().over(read_recipe(path)?),
             None => self,
         };
-        let stamp: Stamp = merged
+        let stamp = merged
             .stamp
             .as_deref()
             .ok_or_else(|| anyhow!("no platform stamp was given"))
-            .hint("name the platform: kiln retro 20141030T081701Z")?
-            .parse()?;
+            .misuse("name the platform: kiln retro 20141030T081701Z")?
+            .parse::<Stamp>()
+            .misuse("a platform's stamp is part of its tarball's name: kiln retro 20141030T081701Z")?;
         let loader = match (merged.loader, &merged.template) {
             (None | Some(LoaderChoice::Template), Some(_)) => LoaderChoice::Template,
             (None, None) => LoaderChoice::Builtin,
-            (Some(LoaderChoice::Template), None) => bail!("--loader template needs --template FILE"),
-            (Some(other), Some(_)) => bail!("--template brings its own loader: drop --loader {other}"),
+            (Some(LoaderChoice::Template), None) => {
+                return Err(anyhow!("the loader 'template' needs a template"))
+                    .misuse("name a disk image with --template FILE, or take another --loader");
+            }
+            (Some(other), Some(_)) => {
+                return Err(anyhow!(
+                    "a template brings its own loader, and the loader '{other}' was asked for"
+                ))
+                .misuse("drop --loader, or --template");
+            }
             (Some(other), None) => other,
         };
         let platform = match merged.platform {
@@ -307,9 +365,15 @@ impl Arguments {
             None => crate::platform::find(Path::new("data"), &stamp)?,
         };
         let hash = merged.rescue_password_hash.unwrap_or_else(|| ORIGINAL_RESCUE_HASH.to_owned());
-        check_password_hash(&hash)?;
+        check_password_hash(&hash).map_err(|problem| anyhow!(problem)).misuse(
+            "openssl passwd -5 prints one; put single quotes around it, because it contains dollar signs",
+        )?;
         let published_at = merged.date.unwrap_or_else(|| stamp.iso());
-        check_date(&published_at)?;
+        check_date(&published_at)
+            .map_err(|problem| anyhow!(problem))
+            .misuse("write --date in UTC, like 2014-10-30T08:17:01Z")?;
+        let version = merged.version.unwrap_or_else(|| env!("CARGO_PKG_VERSION").to_owned());
+        check_version(&version).map_err(|problem| anyhow!(problem)).misuse("choose another --version")?;
         Ok(Settings {
             platform,
             output: merged.output.unwrap_or_else(|| "output".into()),
@@ -323,7 +387,7 @@ impl Arguments {
             timeout: merged.timeout.unwrap_or(DEFAULT_TIMEOUT),
             menu: merged.menu.unwrap_or(MenuChoice::Serial),
             rescue_password_hash: hash,
-            version: merged.version.unwrap_or_else(|| env!("CARGO_PKG_VERSION").to_owned()),
+            version,
             uuid: merged.uuid,
             published_at,
             audience: merged.audience,
@@ -367,8 +431,10 @@ impl Arguments {
 fn read_recipe(path: &Path) -> Result<Arguments> {
     let cannot = || format!("cannot use the recipe {}", path.display());
     let mut text = String::new();
-    let file = fs::File::open(path).with_context(cannot)?;
-    file.take(RECIPE_LIMIT).read_to_string(&mut text).with_context(cannot)?;
+    fs::File::open(path)
+        .and_then(|file| file.take(RECIPE_LIMIT).read_to_string(&mut text))
+        .with_context(cannot)
+        .hint("give the path of a TOML file that you may read with --recipe FILE")?;
     let mut recipe = parse_recipe(&text)
         .with_context(cannot)
         .hint("its keys are the long names of the flags of kiln retro, such as size = 2048")?;
@@ -392,18 +458,11 @@ fn read_recipe(path: &Path) -> Result<Arguments> {
 /// # Errors
 /// It is not TOML, a key is unknown, or a value is out of range.
 pub fn parse_recipe(text: &str) -> Result<Arguments> {
-    let recipe: Arguments = toml::from_str(text)?;
-    if recipe.level.is_some_and(|level| !(1..=12).contains(&level)) {
-        bail!("level is 1 to 12");
-    }
-    if recipe.jobs.is_some_and(|jobs| !(1..=256).contains(&jobs)) {
-        bail!("jobs is 1 to 256");
-    }
-    Ok(recipe)
+    Ok(toml::from_str(text)?)
 }
 
 /// A date is the time of a stamp with its separators; fractions of a second may follow.
-fn check_date(date: &str) -> Result<()> {
+fn check_date(date: &str) -> Result<(), String> {
     let (seconds, fraction) = match date.split_once('.') {
         Some((seconds, rest)) => (format!("{seconds}Z"), rest.strip_suffix('Z')),
         None => (date.to_owned(), Some("0")),
@@ -411,19 +470,55 @@ fn check_date(date: &str) -> Result<()> {
     let real = seconds.replace(['-', ':'], "").parse::<Stamp>().is_ok_and(|stamp| stamp.iso() == seconds);
     let digits =
         fraction.is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()));
-    if !real || !digits {
-        return Err(anyhow!("'{}' is not a time for --date", date.escape_debug()))
-            .hint("write it in UTC, like 2014-10-30T08:17:01Z");
+    if real && digits {
+        Ok(())
+    } else {
+        Err(format!(
+            "'{}' is not a time like 2014-10-30T08:17:01Z, in UTC, 1970 to 2037",
+            date.escape_debug()
+        ))
+    }
+}
+
+/// The version becomes a part of file names, so it must be one part.
+fn check_version(version: &str) -> Result<(), String> {
+    if version.contains('/') {
+        return Err(format!("the version '{}' cannot be part of a file name", version.escape_debug()));
+    }
+    if version.len() > 200 {
+        return Err(format!("the version has {} bytes, too many for a file name", version.len()));
     }
     Ok(())
 }
 
 /// The hash stands between single quotes on the kernel's command line, so it must not be able to end them.
-fn check_password_hash(hash: &str) -> Result<()> {
+///
+/// A hash that the guest does not understand would leave the rescue entry without a way in, so its form is checked as
+/// far as it can be: `$ID$SALT$HASH`, with parameters behind the ID or in a part of their own.
+fn check_password_hash(hash: &str) -> Result<(), String> {
+    let shown = hash.escape_debug();
     let usable = |byte: u8| byte.is_ascii_alphanumeric() || b"$./=,_-".contains(&byte);
-    if hash.is_empty() || hash.len() > 200 || !hash.bytes().all(usable) {
-        return Err(anyhow!("'{}' is no password hash in crypt(5) form", hash.escape_debug()))
-            .hint("openssl passwd -5 prints one");
+    if hash.len() > 200 || !hash.bytes().all(usable) {
+        return Err(format!("'{shown}' is no password hash: it has other characters than crypt(5) makes"));
+    }
+    let parts: Vec<&str> = hash.split('$').collect();
+    let ["", scheme, salt, .., sum] = parts.as_slice() else {
+        return Err(format!("'{shown}' is no password hash of the form $ID$SALT$HASH"));
+    };
+    let id = scheme.split(',').next().unwrap_or_default();
+    let Some((_, length)) = HASH_SCHEMES.iter().find(|(known, _)| *known == id) else {
+        let known: Vec<&str> = HASH_SCHEMES.iter().map(|(id, _)| *id).collect();
+        return Err(format!(
+            "'{shown}' is a password hash of the scheme '{id}', and illumos knows {}",
+            known.join(", ")
+        ));
+    };
+    if salt.is_empty() || sum.len() != *length {
+        return Err(format!(
+            "'{shown}' is no whole password hash: those of the scheme '{id}' have a salt and end in {length} \
+             characters, and it ends in {}",
+            sum.len()
+        ));
     }
     Ok(())
 }
@@ -465,8 +560,31 @@ mod tests {
 
     #[test]
     fn recipes_with_unknown_or_impossible_settings_are_refused() {
-        for text in ["sizes = 5", "size = 0", "level = 13", "jobs = 0", "menu = 'fancy'", "size = ["] {
-            parse_recipe(text).unwrap_err();
+        for (text, expected) in [
+            ("\nsizes = 5", "line 2, column 1"),
+            ("size = 0", "a volume has 1 to 2097151 MiB, or 'auto'"),
+            ("size = -1", "a volume has 1 to 2097151 MiB, or 'auto'"),
+            ("size = 'big'", "expected a number of MiB, or 'auto'"),
+            ("size = [5]", "expected a number of MiB, or 'auto'"),
+            ("level = 13", "a level is 1 (fast) to 12 (small)"),
+            ("level = 'high'", "a level is 1 (fast) to 12 (small)"),
+            ("jobs = 0", "jobs are 1 to 256 threads"),
+            ("\n\ntimeout = -1", "line 3, column 11"),
+            ("date = 5", "'5' is not a time"),
+            ("date = 2014-10-30", "'2014-10-30' is not a time"),
+            ("menu = 'fancy'", "fancy"),
+            ("size = [", "line 1"),
+        ] {
+            let error = format!("{:#}", parse_recipe(text).unwrap_err());
+            assert!(error.contains(expected) && error.contains("line "), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_recipe_writes_dates_in_either_way() {
+        for date in ["2014-10-30T08:17:01Z", "2014-10-30 08:17:01Z", "'2014-10-30T08:17:01Z'"] {
+            let recipe = parse_recipe(&format!("date = {date}")).unwrap();
+            assert_eq!(recipe.date.as_deref(), Some("2014-10-30T08:17:01Z"), "{date}");
         }
     }
 
@@ -481,11 +599,33 @@ mod tests {
     }
 
     #[test]
-    fn a_password_hash_cannot_leave_its_quotes() {
-        for hash in ["", "x'y", "a b", "$5$a\nb"] {
+    fn a_password_hash_is_one_that_the_guest_understands() {
+        let sum = "x".repeat(43);
+        for hash in [
+            // What a shell leaves of a hash between double quotes, the word itself, and what ends the quotes.
+            "",
+            "NvLlm.1KQBbB0WjoP7xcIwGnllhzp2HnT.mDO7DpxYA",
+            "root",
+            "x'y",
+            &format!("$5$sa'lt${sum}"),
+            &format!("$5$salt${sum}\n"),
+            &format!("$5$$${sum}"),
+            &format!("$5$salt${}", &sum[1..]),
+            // The default of Debian's mkpasswd.
+            &format!("$y$j9T$salt${sum}"),
+        ] {
             check_password_hash(hash).unwrap_err();
         }
-        check_password_hash(ORIGINAL_RESCUE_HASH).unwrap();
+        for hash in [
+            ORIGINAL_RESCUE_HASH,
+            &format!("$5$rounds=10000$salt${sum}"),
+            &format!("$6$salt${}", "x".repeat(86)),
+            &format!("$1$salt${}", "x".repeat(22)),
+            &format!("$md5,rounds=904$salt$${}", "x".repeat(22)),
+            &format!("$2a$04${}", "x".repeat(53)),
+        ] {
+            check_password_hash(hash).unwrap();
+        }
     }
 
     #[test]

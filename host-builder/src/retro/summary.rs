@@ -1,12 +1,12 @@
 //! The last words of `kiln retro`: what was made, and what to do with it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
 use super::Built;
 use super::loader::Loader;
-use super::settings::{ORIGINAL_RESCUE_HASH, Settings};
+use super::settings::{Audience, ORIGINAL_RESCUE_HASH, Settings};
 use crate::report::Report;
 
 /// What an image lacks until the first-boot programs exist.
@@ -16,8 +16,10 @@ const NO_FIRST_BOOT: &str = "this image has no first-boot programs yet: nothing 
 /// Reports the finished build.
 pub fn print(settings: &Settings, built: &Built, paths: &[PathBuf; 2], report: &Report) {
     let [image, manifest] = paths;
-    let install = format!("imgadm install -m {} -f {}", manifest.display(), image.display());
-    let import = format!("sdc-imgadm import -m {} -f {}", manifest.display(), image.display());
+    let install = format!("imgadm install -m {} -f {}", shell_word(manifest), shell_word(image));
+    let import = format!("sdc-imgadm import -m {} -f {}", shell_word(manifest), shell_word(image));
+    // The image server of a data centre refuses manifests without the fields that `--for dc` adds.
+    let for_dc = settings.audience == Some(Audience::Dc);
     let stage_files: Vec<(String, &str)> = match &built.loader {
         Loader::Builtin => Vec::new(),
         Loader::GrubLegacy { files, .. } => {
@@ -52,7 +54,7 @@ pub fn print(settings: &Settings, built: &Built, paths: &[PathBuf; 2], report: &
                 .iter()
                 .map(|(path, sha1)| json!({ "path": path, "sha1": sha1 }))
                 .collect::<Vec<_>>(),
-            "next": [install, import],
+            "next": if for_dc { vec![install, import] } else { vec![install] },
         }));
         return;
     }
@@ -72,11 +74,46 @@ pub fn print(settings: &Settings, built: &Built, paths: &[PathBuf; 2], report: &
     lines.extend([
         format!("rescue entry  {rescue}"),
         String::new(),
-        "next, on a SmartOS host or a Triton head node:".to_owned(),
+        "next, on a SmartOS host:".to_owned(),
         format!("  {install}"),
-        format!("  {import}"),
     ]);
+    lines.extend(if for_dc {
+        ["or on a Triton head node:".to_owned(), format!("  {import}")]
+    } else {
+        ["for a Triton head node, build with --for dc; then:".to_owned(), format!("  {import}")]
+    });
     for line in lines {
         report.result(&line);
+    }
+}
+
+/// A path as one word of a command line for the shell.
+fn shell_word(path: &Path) -> String {
+    let text = path.to_string_lossy();
+    // A dash at the beginning would make it a flag.
+    let text = if text.starts_with('-') { format!("./{text}") } else { text.into_owned() };
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./,:=@%+".contains(&byte);
+    if text.bytes().all(plain) {
+        return text;
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shell_reads_back_what_was_written() {
+        for (path, word) in [
+            ("output/smartos-retro-1.0.zvol.gz", "output/smartos-retro-1.0.zvol.gz"),
+            ("my images/a", "'my images/a'"),
+            ("$HOME", "'$HOME'"),
+            ("it's", r"'it'\''s'"),
+            ("-out/a", "./-out/a"),
+            ("~/\u{e9}", "'~/\u{e9}'"),
+        ] {
+            assert_eq!(shell_word(Path::new(path)), word);
+        }
     }
 }

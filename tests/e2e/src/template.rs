@@ -1,7 +1,7 @@
 //! A stand-in of the original's 1 GB template disk image, made with stock tools: mtools and Debian's GRUB legacy.
 //!
-//! Its geometry is that of the original (boot.md section 1): a partition at LBA 63 that is not marked active, and a FAT32 in
-//! it whose boot record says 0 hidden sectors and a total that reaches past the partition to the end of the disk.
+//! Its geometry is that of the original: a partition at LBA 63 that is not marked active, and a FAT32 in it whose boot
+//! record says 0 hidden sectors and a total that reaches past the partition to the end of the disk.
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt as _;

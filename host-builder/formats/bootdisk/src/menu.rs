@@ -10,6 +10,8 @@ use thiserror::Error;
 /// Longest line GRUB legacy 0.97 reads from its menu, in bytes (its heap for one line is 1500; `NEW_HEAPSIZE`
 /// in stage2/shared.h).
 const MAX_LINE: usize = 1499;
+/// Longest time in seconds that GRUB legacy waits for a key that tells which terminal shows the menu.
+const LONGEST_TERMINAL_CHOICE: u32 = 5;
 /// [`Menu::parse`] looks at no more than this much of a file.
 const MAX_PARSED_BYTES: usize = 256 << 10;
 /// [`Menu::parse`] keeps no more entries than this, and no more modules in each.
@@ -145,17 +147,22 @@ impl Menu {
     pub fn render(&self, style: MenuStyle) -> Result<String, MenuError> {
         self.validate()?;
         let mut text = format!("default {}\ntimeout {}\n", self.default, self.timeout_seconds);
-        text.push_str(match style {
-            // Never a unit other than 0: the second serial port is the guest's metadata channel.
+        match style {
+            // Never a unit other than 0: the second serial port is the guest's metadata channel. The choice of a
+            // terminal comes before the menu, and waits no longer than that.
             MenuStyle::FirstSerialPort => {
-                "serial --unit=0 --speed=115200\nterminal --timeout=5 serial console\n"
+                let seconds = self.timeout_seconds.min(LONGEST_TERMINAL_CHOICE);
+                let _ = writeln!(
+                    text,
+                    "serial --unit=0 --speed=115200\nterminal --timeout={seconds} serial console"
+                );
             }
-            MenuStyle::Original => {
+            MenuStyle::Original => text.push_str(
                 "min_mem64 1024\n\
                  serial --speed=115200 --unit=1,0,2,3 --word=8 --parity=no --stop=1\n\
-                 terminal composite\n"
-            }
-        });
+                 terminal composite\n",
+            ),
+        }
         for entry in &self.entries {
             let _ = write!(text, "\ntitle {}\nkernel {}", entry.title, entry.kernel);
             if !entry.arguments.is_empty() {
@@ -357,6 +364,16 @@ module /os/20141030T081701Z/platform/i86pc/amd64/boot_archive.hash
             "default 0\ntimeout 10\nserial --unit=0 --speed=115200\nterminal --timeout=5 serial console\n\ntitle "
         ));
         assert_eq!(text.matches("serial --").count(), 1);
+    }
+
+    #[test]
+    fn a_menu_that_waits_shortly_asks_shortly_for_the_terminal() {
+        for (timeout, asked) in [(0, 0), (3, 3), (10, 5), (300, 5)] {
+            let menu = Menu { timeout_seconds: timeout, ..retro() };
+            let text = menu.render(MenuStyle::FirstSerialPort).unwrap();
+            assert!(text.contains(&format!("\nterminal --timeout={asked} serial console\n")), "{text}");
+            assert_eq!(Menu::parse(text.as_bytes()).timeout_seconds, timeout);
+        }
     }
 
     #[test]
