@@ -53,7 +53,7 @@ pub fn run(arguments: &Arguments, report: &Report) -> Result<Ending> {
         Subject::Node { tree, node } => tree.contents(node)?,
     };
     let mut from = source.reader();
-    let mut out = std::io::stdout().lock();
+    let mut out = output::standard();
     let mut buffer = vec![0; 128 * 1024];
     output::until_closed(|| {
         loop {

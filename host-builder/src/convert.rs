@@ -122,7 +122,8 @@ pub fn run(arguments: &Arguments, report: &Report) -> Result<Ending> {
     if disk.size() == 0 {
         return Err(anyhow!("{name} is empty")).hint("name a disk image");
     }
-    let mut staged = StagedFile::create(&arguments.output)?;
+    let mut staged = StagedFile::create(&arguments.output)
+        .hint("give OUT as a path in a folder that exists and that you may write to")?;
     let cannot = || format!("cannot write {}", arguments.output.display());
     match arguments.to {
         Form::Raw => raw(&disk, staged.file_mut(), report),

@@ -62,8 +62,11 @@ struct Platform {
 pub fn run(arguments: &Arguments, report: &Report) -> Result<Ending> {
     let What::Platform(platform) = &arguments.what;
     let name = platform.output.file_name();
-    let name = name.with_context(|| format!("{} is no name for a file", platform.output.display()))?;
-    let folder = OutputFolder::open(platform.output.parent().unwrap_or(Path::new(".")))?;
+    let name = name
+        .with_context(|| format!("{} is no name for a file", platform.output.display()))
+        .misuse("name the tarball to write with --output FILE")?;
+    let folder = OutputFolder::open(platform.output.parent().unwrap_or(Path::new(".")))
+        .hint("choose a file in a folder that you may write to with --output")?;
     let mut tarball = folder.stage(name, platform.force)?;
     let archive = report.step("make-boot-archive", || {
         let archive = boot_archive(platform, &folder)

@@ -56,16 +56,17 @@ fn compare(arguments: &Arguments, report: &Report) -> Result<u64> {
     let quiet = output::quiet();
     let found = |text: &OsStr| path::resolve(&Expression::parse(text), true, &quiet);
     let (a, b) = (found(&arguments.a)?, found(&arguments.b)?);
-    let mut closed = false;
+    let mut broken = None;
     let mut show = |difference: &Difference| {
         // The exit status still tells whether there are differences when nobody reads on.
-        if !closed {
-            closed = write_line(difference, report.is_json()).is_err();
+        if broken.is_none() {
+            broken = write_line(difference, report.is_json()).err();
         }
     };
     let mut comparison = Comparison::new(&quiet, [a.scratch.clone(), b.scratch.clone()], &mut show);
     compare_found(&mut comparison, &a, &b, arguments)?;
     let count = comparison.count();
+    output::until_closed(|| broken.map_or(Ok(()), |error| Err(error.into())))?;
     if report.is_json() {
         output::object(&json!({ "event": "compared", "same": count == 0, "differences": count }))?;
     }
@@ -107,7 +108,7 @@ fn compare_found(comparison: &mut Comparison<'_>, a: &Found, b: &Found, argument
 }
 
 fn write_line(difference: &Difference, machine: bool) -> std::io::Result<()> {
-    let mut out = std::io::stdout().lock();
+    let mut out = output::standard();
     let Difference { place, what } = difference;
     let place = if place.is_empty() { "/" } else { place };
     match what {

@@ -52,7 +52,7 @@ pub fn run(arguments: &Arguments, report: &Report) -> Result<Ending> {
         return Err(anyhow::anyhow!("{} holds no files", arguments.place.display()))
             .hint("`kiln inspect` says what it is");
     };
-    let mut out = BufWriter::new(std::io::stdout().lock());
+    let mut out = BufWriter::new(output::standard());
     let listing = Listing { long: arguments.long, json: report.is_json() };
     output::until_closed(|| {
         if !node.is_directory() {

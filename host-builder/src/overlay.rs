@@ -171,11 +171,10 @@ impl Layer {
     pub fn read(folder: &Path) -> Result<Layer> {
         let origin = folder.display().to_string();
         let whole = fs::canonicalize(folder)
-            .with_context(|| format!("overlay {origin} cannot be read"))
-            .hint("name a folder that exists")?;
+            .with_context(|| format!("the folder {origin} cannot be read"))
+            .hint("name a folder that exists with --overlay or --custom")?;
         if !whole.is_dir() {
-            return Err(anyhow!("overlay {origin} is not a folder"))
-                .hint("name the folder that holds the tree");
+            return Err(anyhow!("{origin} is not a folder")).hint("name the folder that holds the tree");
         }
         // `.` and `..` are names only once it is known what they stand for.
         let named = if folder.file_name().is_some() { folder } else { &whole };
@@ -210,7 +209,7 @@ impl Layer {
                 }
                 self.insert(&path, kind);
                 if self.entries.len() > ENTRY_LIMIT {
-                    return Err(anyhow!("overlay {} has more than {ENTRY_LIMIT} entries", self.origin))
+                    return Err(anyhow!("the folder {} has more than {ENTRY_LIMIT} entries", self.origin))
                         .hint("name the folder of the tree itself, not one above it");
                 }
             }
@@ -296,7 +295,7 @@ impl Tree {
                     lower.kind.noun(),
                     lower.origin
                 ))
-                .hint("rename one of the two");
+                .hint(format!("rename or remove it in {}", upper.origin));
             }
             if matches!(upper.kind, Kind::Directory { implied: true }) {
                 return Ok(());

@@ -1,6 +1,6 @@
 //! Results on standard output.
 
-use std::io::{self, Write as _};
+use std::io::{self, Write};
 
 use anyhow::Result;
 use serde_json::Value;
@@ -28,12 +28,43 @@ fn is_closed(error: &anyhow::Error) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
+/// Standard output, with errors that name it.
+#[derive(Debug)]
+pub struct Standard(io::StdoutLock<'static>);
+
+/// Takes standard output for this thread alone.
+pub fn standard() -> Standard {
+    Standard(io::stdout().lock())
+}
+
+impl Write for Standard {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes).map_err(named)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush().map_err(named)
+    }
+}
+
+fn named(error: io::Error) -> io::Error {
+    match error.kind() {
+        // Writers go on after it by themselves, as long as they see it as it is.
+        io::ErrorKind::Interrupted => error,
+        kind => io::Error::new(kind, format!("cannot write to standard output: {error}")),
+    }
+}
+
 /// Writes a finished text.
 ///
 /// # Errors
 /// Standard output fails in another way than by being closed.
 pub fn text(text: &str) -> Result<()> {
-    until_closed(|| Ok(io::stdout().write_all(text.as_bytes())?))
+    until_closed(|| {
+        let mut out = standard();
+        out.write_all(text.as_bytes())?;
+        Ok(out.flush()?)
+    })
 }
 
 /// Writes one object for machines, on one line.

@@ -16,7 +16,7 @@ const NOT_A_PLATFORM: &str = "every platform has the account root: download this
 /// `/etc/shadow` with root's password field set to `NP`; `None` when it is so already.
 ///
 /// # Errors
-/// The file has no line for root, or that line has no password field.
+/// The file has no line for root, or nothing follows the password field there.
 pub fn lock_root_password(shadow: &[u8]) -> Result<Option<Vec<u8>>> {
     let mut edited = Vec::with_capacity(shadow.len());
     let mut found = false;
@@ -31,7 +31,7 @@ pub fn lock_root_password(shadow: &[u8]) -> Result<Option<Vec<u8>>> {
                 edited.extend_from_slice(rest);
             }
             (Some(b"root"), _, _) => {
-                return Err(anyhow!("line {} is that of root and has no password field", index + 1))
+                return Err(anyhow!("line {}, that of root, has too few fields", index + 1))
                     .hint(NOT_A_PLATFORM);
             }
             _ => edited.extend_from_slice(line),

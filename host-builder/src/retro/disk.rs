@@ -6,7 +6,6 @@ use kiln_bootdisk::builtin::{BootTable, BuiltinError, FileOnDisk};
 use kiln_bootdisk::disk::{BootArea, DiskOptions, DiskPlan, smallest_disk_size};
 use kiln_bootdisk::extent::DiskLayout;
 use kiln_bootdisk::menu::Menu;
-use kiln_bootdisk::template::TemplateError;
 use positioned_io::ReadAt;
 
 use super::loader::{self, Loader};
@@ -139,17 +138,6 @@ fn explain(error: PlanError) -> anyhow::Error {
         _ => "choose another --loader",
     };
     with_hint(error, hint)
-}
-
-/// Adds what a user can do about a template that does not take the files.
-fn explain_template(error: TemplateError) -> anyhow::Error {
-    match error {
-        TemplateError::Plan(error) => explain(error),
-        error => with_hint(
-            error,
-            "take a larger template, or leave --template out: kiln then makes the disk itself",
-        ),
-    }
 }
 
 /// Adds what a user can do about a platform that kiln's own loader does not start.

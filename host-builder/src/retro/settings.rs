@@ -371,7 +371,7 @@ impl Arguments {
         let published_at = merged.date.unwrap_or_else(|| stamp.iso());
         check_date(&published_at)
             .map_err(|problem| anyhow!(problem))
-            .misuse("write --date in UTC, like 2014-10-30T08:17:01Z")?;
+            .misuse("--date takes times from 1970 until the beginning of 2038, to the second or finer")?;
         let version = merged.version.unwrap_or_else(|| env!("CARGO_PKG_VERSION").to_owned());
         check_version(&version).map_err(|problem| anyhow!(problem)).misuse("choose another --version")?;
         Ok(Settings {
@@ -458,7 +458,8 @@ fn read_recipe(path: &Path) -> Result<Arguments> {
 /// # Errors
 /// It is not TOML, a key is unknown, or a value is out of range.
 pub fn parse_recipe(text: &str) -> Result<Arguments> {
-    Ok(toml::from_str(text)?)
+    // The parser's text ends in a line end of its own.
+    toml::from_str(text).map_err(|error| anyhow!(error.to_string().trim_end().to_owned()))
 }
 
 /// A date is the time of a stamp with its separators; fractions of a second may follow.
@@ -473,10 +474,7 @@ fn check_date(date: &str) -> Result<(), String> {
     if real && digits {
         Ok(())
     } else {
-        Err(format!(
-            "'{}' is not a time like 2014-10-30T08:17:01Z, in UTC, 1970 to 2037",
-            date.escape_debug()
-        ))
+        Err(format!("'{}' is not a time in UTC like 2014-10-30T08:17:01Z", date.escape_debug()))
     }
 }
 

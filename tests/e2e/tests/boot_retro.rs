@@ -14,6 +14,7 @@ const REAL_KIB: u32 = 307_200;
 
 /// What `openssl passwd -5 -salt salt root` prints.
 const RESCUE_HASH: &str = "$5$salt$U8nt31Pt21ShGaonHnJ.MT4.2l337DAnX7cfKorK7cC";
+
 /// KiB of a boot archive for tests of the menu.
 const SMALL_KIB: u32 = 16_384;
 
@@ -119,8 +120,7 @@ fn starts_every_entry(loader: &str, keys: [&str; 3]) {
         return;
     }
     lab.platform(SMALL_KIB);
-    let Some(disk) = disk(&lab, loader, &["--timeout", "300", "--rescue-password-hash", RESCUE_HASH])
-    else {
+    let Some(disk) = disk(&lab, loader, &["--timeout", "300", "--rescue-password-hash", RESCUE_HASH]) else {
         return;
     };
     for (entry, keys) in keys.into_iter().enumerate() {
