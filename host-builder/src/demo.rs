@@ -81,7 +81,7 @@ pub fn run(arguments: &Arguments, report: &Report) -> Result<Ending> {
         Ok(changed((), platform.output.display().to_string()))
     })?;
     folder.publish(vec![tarball], platform.force).hint(format!(
-        "nothing was written; look whether {} is still a folder that you may write to, or choose another with --output",
+        "look whether {} is still a folder that you may write to, or choose another with --output",
         folder.path().display()
     ))?;
     Ok(Ending::Done)

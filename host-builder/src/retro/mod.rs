@@ -39,6 +39,9 @@ const NAMESPACE: Uuid = Uuid::from_u128(0xadbc_c575_45e1_5bc8_adf8_f5e8_1f3f_c43
 /// source revisions.
 const DROPPED: [&str; 2] = ["root.password", "i86pc/amd64/boot_archive.gitstatus"];
 
+/// What to do when a result cannot be written.
+const NO_ROOM: &str = "the file system of the output may be full: choose another with --output";
+
 /// What a finished build tells about itself.
 struct Built {
     manifest: Manifest,
@@ -71,7 +74,8 @@ pub fn run(arguments: Arguments, report: &Report) -> Result<Ending> {
         manifest_file
             .file_mut()
             .write_all(built.manifest.to_json().as_bytes())
-            .with_context(|| format!("cannot write {target}"))?;
+            .with_context(|| format!("cannot write {target}"))
+            .hint(NO_ROOM)?;
         Ok(changed((), format!("image {}", built.manifest.uuid)))
     })?;
     let paths = [image.target().to_owned(), manifest_file.target().to_owned()];
@@ -161,7 +165,8 @@ fn build(
         let compression = volume::Compression { jobs: settings.jobs, level: settings.level };
         let total = planned.layout.extents().iter().map(|extent| extent.length).sum();
         let progress = report.progress("write-image", total);
-        let written = volume::write(&planned.layout, &sources, &options, compression, image, &progress)?;
+        let written = volume::write(&planned.layout, &sources, &options, compression, image, &progress)
+            .hint(NO_ROOM)?;
         let detail = format!("{} bytes, SHA-1 {}", written.size, written.sha1);
         Ok(changed(written, detail))
     })?;

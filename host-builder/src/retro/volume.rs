@@ -11,7 +11,7 @@ use sha1::{Digest, Sha1};
 
 use super::sources::Sources;
 use crate::platform::hex;
-use crate::report::{Hint, Progress};
+use crate::report::Progress;
 use crate::staging::StagedFile;
 
 /// Bytes read at once from a source.
@@ -90,10 +90,7 @@ pub fn write(
     }
     let (stream, summary) = volume.finish().with_context(cannot_write)?;
     let Hashing { inner: gzip, sum: stream_sum, size: stream_size } = stream;
-    let (compressed, _) = gzip
-        .finish()
-        .with_context(cannot_write)
-        .hint("the file system of the output may be full: choose another with --output")?;
+    let (compressed, _) = gzip.finish().with_context(cannot_write)?;
     Ok(Written {
         size: compressed.size,
         sha1: hex(&compressed.sum.finalize()),
