@@ -51,14 +51,19 @@ pub struct Program {
 }
 
 /// The programs that images carry.
-pub const SHIPPED: &[Program] = &[];
+pub const SHIPPED: &[Program] = &[Program {
+    package: "guest-mdata",
+    name: "mdata",
+    libraries: &["libc.so.1", "libsocket.so.1"],
+    // A static program carries the C library with it.
+    systems: &[(System::Illumos, 400), (System::Linux, 512)],
+}];
 
 /// The program that tries what the others use of the platform: for the tests of the ABI shim.
 pub const PROBE: Program = Program {
     package: "kiln-probe",
     name: "kiln-probe",
     libraries: &["libc.so.1", "libsocket.so.1"],
-    // A static program carries the C library with it.
     systems: &[(System::Illumos, 300), (System::Linux, 700)],
 };
 
