@@ -11,6 +11,8 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use arguments::Failure;
+// What an illumos executable needs to start.
+use guest_rt as _;
 
 /// The exit codes that the original commands have.
 mod exit {
