@@ -10,6 +10,9 @@ use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
 
+use kiln_bootdisk::disk::{BootArea, DiskOptions, DiskPlan, smallest_disk_size};
+use kiln_bootdisk::extent::{Content, DiskLayout, DiskView, FileId};
+use kiln_bootdisk::fat32::Entry;
 use kiln_zstream::checksum::{ByteOrder, Fletcher4};
 use kiln_zstream::{ErrorKind, Record, StreamReader};
 use positioned_io::{ReadAt, WriteAt};
@@ -120,6 +123,30 @@ impl<B: ReadAt> WriteAt for Changed<'_, B> {
         Ok(())
     }
 }
+
+/// What opens the files that a disk is made of; those here are all in memory.
+pub type Open = fn(FileId) -> Option<&'static dyn ReadAt>;
+
+/// The smallest disk that holds these files, with a FAT32 volume at byte `VOLUME`. Changes go to what stands from byte
+/// `from` on.
+pub fn small_disk(entries: &[Entry], area: &BootArea, from: u64) -> Base<DiskView<'static, Open>> {
+    let size = smallest_disk_size(entries, 0).expect("the entries are good");
+    let options =
+        DiskOptions { size, signature: 1, serial: 2, label: "FUZZ".to_owned(), modified: 0, reserve: 0 };
+    let plan = DiskPlan::new(&options, entries).expect("the smallest size is enough");
+    // Targets make one disk, and use it to their end.
+    let layout: &'static DiskLayout = Box::leak(Box::new(plan.finish(area).expect("the boot area fits")));
+    let content: Vec<_> = layout
+        .extents()
+        .iter()
+        .filter(|extent| matches!(extent.content, Content::Bytes(_)) && extent.offset >= from)
+        .map(|extent| extent.offset..extent.offset + extent.length)
+        .collect();
+    Base::new(layout.view((|_| None) as Open), size, content)
+}
+
+/// Where the volume of a [`small_disk`] begins, in bytes.
+pub const VOLUME: u64 = 1 << 20;
 
 /// The populated file system of the fixtures: 16 MiB, every kind of entry.
 pub fn populated_ufs() -> Base<Vec<u8>> {
