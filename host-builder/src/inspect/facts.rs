@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use kiln_bootdisk::builtin::Code;
 use serde::Serialize;
 
 use crate::contents::disk::Disk;
@@ -239,7 +240,13 @@ impl Facts {
         };
         let boot = survey::boot(&disk, tree.as_deref().map(|tree| tree as &dyn Tree))?;
         if let Some(facts) = &mut self.disk {
-            facts.loader = boot.loader.to_string();
+            let code = boot.builtin.as_ref().and_then(|found| found.as_ref().ok()).map(|found| found.code);
+            let state = match code {
+                Some(Code::OtherVersion) => ", of another version of kiln",
+                Some(Code::Damaged) => ", with damaged code",
+                Some(Code::Current) | None => "",
+            };
+            facts.loader = format!("{}{state}", boot.loader);
             facts.menus = boot.menus;
         }
         if let Some(Err(error)) = boot.builtin {

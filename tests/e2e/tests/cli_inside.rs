@@ -326,6 +326,11 @@ fn verify_finds_every_damaged_byte_of_the_loader_and_the_fats_sectors() {
     assert_damage_is_found(&lab, &raw, &DAMAGE);
     assert_damage_is_found(&lab, &raw, &LOADER_DAMAGE);
 
+    flip(&raw, 3, 1);
+    let page = lab.kiln_ok(&["inspect", "disk"]);
+    assert!(page.contains("  boot loader     kiln's built-in loader, with damaged code\n"), "{page}");
+    flip(&raw, 3, 1);
+
     // The volume alone is known by its boot record.
     let volume = lab.join("volume");
     let mut from = File::open(&raw).unwrap();

