@@ -64,15 +64,19 @@ impl Session {
                 self.link = None;
                 return Err(self.channel_error(ChannelProblem::Deadline(why)));
             }
-            if self.machine.in_trouble() && now >= next_notice {
-                next_notice = now + self.limits.notice_interval;
-                (self.notice)(&format!("{}: {}", self.channel.name(), self.machine.trouble()));
+            let mut wake = deadline;
+            if self.machine.in_trouble() {
+                if now >= next_notice {
+                    next_notice = now + self.limits.notice_interval;
+                    (self.notice)(&format!("{}: {}", self.channel.name(), self.machine.trouble()));
+                }
+                wake = Deadline::at(deadline.min(next_notice));
             }
-            let wake = |until: Duration| deadline.min(until).min(next_notice).saturating_sub(now);
+            let wait = |until: Duration| wake.min(until).saturating_sub(now);
             match step {
-                Step::Pause(until) => self.clock.sleep(wake(until)),
+                Step::Pause(until) => self.clock.sleep(wait(until)),
                 Step::Open => self.open()?,
-                Step::Talk(until) => self.talk(wake(until)),
+                Step::Talk(until) => self.talk(wait(until)),
                 Step::Done => break,
             }
         }

@@ -295,6 +295,7 @@ impl Machine {
         self.reset(Trouble::HungUp, now);
         if first {
             // It may have been restarted since the request before.
+            self.pause = self.limits.pause;
             self.state = State::Closed { until: now };
         }
     }
@@ -325,7 +326,6 @@ impl Machine {
             State::Flushing { quiet_since, bytes: flushed, .. } => {
                 *quiet_since = now;
                 *flushed += bytes.len();
-                return;
             }
             State::Settling { quiet_since, .. } => *quiet_since = now,
             State::Negotiating { ask_again: Some(again), .. } => *again = now + self.limits.quiet,
@@ -363,8 +363,9 @@ impl Machine {
                     return;
                 }
                 self.noise.heard(text);
-                if text.ends_with(status::FAILURE) && !mem::replace(repeated, true) {
-                    // The empty line ended something that was left over. The next one will be empty.
+                if !mem::replace(repeated, true) {
+                    // The empty line may have ended something that was left over, and this is the answer to that. The
+                    // next one will be empty.
                     self.say(wire::PING.to_vec());
                 }
             }
@@ -403,7 +404,10 @@ impl Machine {
             }
             return;
         }
-        let Some(frame) = wire::decode_response(bytes, asking.id) else {
+        let verb = self.request.as_ref().map_or("", |request| request.verb().word());
+        // A frame with the request's own word is its echo.
+        let answer = wire::decode_response(bytes, asking.id).filter(|frame| frame.code != verb.as_bytes());
+        let Some(frame) = answer else {
             self.noise.heard(bytes);
             if bytes.trim_ascii_end().ends_with(status::FAILURE) && asking.doubt.is_none() {
                 asking.doubt = Some(now + self.limits.lost);

@@ -1,0 +1,8 @@
+//! The client's cases of the test matrix, against a scripted host and with a clock that is moved by hand: an hour of
+//! waiting takes no time. The numbers in the names are those of the cases.
+
+mod double;
+mod frames;
+mod sound;
+mod timing;
+mod trouble;
