@@ -1,7 +1,6 @@
 //! Bad input to `kiln retro`: an error that names file, place and remedy, status 1, and nothing left behind.
 
 use std::fs;
-use std::process::Command;
 
 use kiln_e2e::tarball::{self, Member};
 use kiln_e2e::{Lab, STAMP};
@@ -281,57 +280,4 @@ fn volumes_and_templates_that_are_too_small() {
         &["bad.toml", "line 2, column 8", "a volume has 1 to 2097151 MiB"],
     );
     refused(&lab, &["--recipe", "nowhere.toml"], &["nowhere.toml", "No such file", "--recipe FILE"]);
-}
-
-#[test]
-fn outputs_that_cannot_be_written() {
-    let Some(lab) = Lab::open() else { return };
-    lab.platform(ARCHIVE_KIB);
-    fs::write(lab.join("file"), "").unwrap();
-    refused(&lab, &["--output", "file"], &["file"]);
-    refused(&lab, &["--output", "file/below"], &["file/below"]);
-    refused(&lab, &["--output", "/proc/kiln"], &["/proc/kiln", "hint: choose a folder"]);
-
-    // Nothing old is lost when only one of the two names can be taken.
-    fs::create_dir_all(lab.join(format!("taken/smartos-retro-{STAMP}-test.manifest"))).unwrap();
-    fs::write(lab.join(format!("taken/smartos-retro-{STAMP}-test.zvol.gz")), "old").unwrap();
-    let said = lab.kiln(&["retro", STAMP, "--version", "test", "--force", "--output", "taken"]);
-    assert_eq!(said.status, 1);
-    assert_eq!(fs::read(lab.join(format!("taken/smartos-retro-{STAMP}-test.zvol.gz"))).unwrap(), b"old");
-
-    lab.retro(&["--size", "auto"]);
-    let before = lab.names("output");
-    let said = lab.kiln(&["retro", STAMP, "--version", "test"]);
-    assert_eq!(said.status, 1);
-    assert!(said.stderr.contains("exists already") && said.stderr.contains("--force"), "{}", said.stderr);
-    assert_eq!(lab.names("output"), before);
-}
-
-/// A full disk needs a small file system of its own, so this runs in a mount namespace.
-#[test]
-fn a_disk_that_fills_up() {
-    let Some(lab) = Lab::open() else { return };
-    let Some(unshare) = kiln_harness::tools::require("unshare") else { return };
-    lab.platform(ARCHIVE_KIB);
-    fs::create_dir(lab.join("small")).unwrap();
-    let script = format!(
-        "mount -t tmpfs -o size=2M tmpfs small && {{ \"$0\" retro {STAMP} --output small; \
-         echo \"status $?\"; ls -A small; \"$0\" demo platform --fill filling --output small/platform.tgz; \
-         echo \"status $?\"; ls -A small; \"$0\" convert filling/whole --to raw small/disk; \
-         echo \"status $?\"; ls -A small; }}"
-    );
-    fs::create_dir(lab.join("filling")).unwrap();
-    fs::write(lab.join("filling/whole"), vec![1; 4 << 20]).unwrap();
-    let kiln = lab.command().get_program().to_owned();
-    let output = Command::new(unshare)
-        .args(["--user", "--map-root-user", "--mount", "sh", "-c", &script])
-        .arg(kiln)
-        .current_dir(lab.path())
-        .output()
-        .unwrap();
-    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert_eq!(stdout, "status 1\n".repeat(3), "{stderr}");
-    for sign in ["No space left on device", "\nhint: "] {
-        assert_eq!(stderr.matches(sign).count(), 3, "{sign}: {stderr}");
-    }
 }
