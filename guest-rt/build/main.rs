@@ -19,6 +19,8 @@ const EMPTY_ARCHIVE: &[u8] = b"!<arch>\n";
 fn main() {
     println!("cargo:rerun-if-changed=build");
     println!("cargo:rerun-if-changed=symbols.txt");
+    // Not read here, but what was linked by an older wrapper has to be linked again.
+    println!("cargo:rerun-if-changed=illumos-ld");
     if env::var("CARGO_CFG_TARGET_OS").as_deref() != Ok("illumos") {
         return;
     }

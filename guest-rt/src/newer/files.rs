@@ -5,7 +5,7 @@ use core::ffi::{c_char, c_int, c_void};
 use super::{fail, last_error, platform};
 
 const ENOTDIR: c_int = 20;
-const ENOTSUP: c_int = 48;
+const ENOSYS: c_int = 89;
 const O_NOFOLLOW: c_int = 0x2_0000;
 const O_DIRECTORY: c_int = 0x100_0000;
 const AT_FDCWD: c_int = 0xffd1_9553_u32 as c_int;
@@ -146,6 +146,6 @@ unsafe extern "C" fn flock(descriptor: c_int, operation: c_int) -> c_int {
     match platform!(c"flock" as unsafe extern "C" fn(c_int, c_int) -> c_int) {
         // SAFETY: the function takes any numbers.
         Some(function) => unsafe { function(descriptor, operation) },
-        None => fail(ENOTSUP),
+        None => fail(ENOSYS),
     }
 }

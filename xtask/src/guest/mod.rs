@@ -225,7 +225,7 @@ fn install(built: &Path, path: &Path) -> Result<()> {
 ///
 /// # Errors
 /// When a program comes out different.
-pub fn compare_with_another_clone(programs: &[&Program], output: &Path) -> Result<()> {
+pub fn compare_with_another_clone(programs: &[Program], output: &Path) -> Result<()> {
     let scratch = scratch::folder("another-clone");
     let sources = scratch.path().join("a-longer-name-of-the-clone");
     copy_sources(&machine::workspace_root(), &sources)?;

@@ -93,6 +93,6 @@ pub fn locks() -> Seen {
     lock.l_whence = nix::libc::SEEK_SET as _;
     fcntl(&file, FcntlArg::F_SETLK(&lock))?;
     fcntl(&file, FcntlArg::F_GETLK(&mut lock))?;
-    ensure(i32::from(lock.l_type) == i32::from(nix::libc::F_UNLCK), "the lock's owner meets its own lock")?;
+    ensure(i64::from(lock.l_type) == i64::from(nix::libc::F_UNLCK), "the lock's owner meets its own lock")?;
     Ok("taken".to_owned())
 }

@@ -7,6 +7,7 @@ use guest_rt as _;
 
 mod devices;
 mod files;
+mod newer;
 mod processes;
 
 use std::collections::HashMap;
@@ -38,6 +39,10 @@ const STEPS: &[(&str, Step)] = &[
     ("poll", devices::poll),
     ("terminal", devices::terminal),
     ("passwd", devices::passwd),
+    ("born-with-flags", newer::born_with_flags),
+    ("pieces", newer::pieces),
+    ("whole-file-lock", newer::whole_file_lock),
+    ("random", newer::random),
 ];
 
 fn main() -> ExitCode {
