@@ -8,7 +8,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::report::{self, Report};
-use crate::{cat, convert, demo, diff, inspect, ls, retro, staging, verify};
+use crate::{cat, convert, demo, diff, inspect, ls, metadata, retro, staging, verify};
 
 /// Builds SmartOS and Triton images on any machine: no root, no mounts, no ZFS, no SmartOS, and the same bytes from
 /// the same inputs.
@@ -37,6 +37,7 @@ enum Command {
     Verify(verify::Arguments),
     Convert(convert::Arguments),
     Demo(demo::Arguments),
+    Metadata(metadata::Arguments),
 }
 
 /// How a command that did its work ends. Only comparisons and checks have more to say than "done".
@@ -55,8 +56,12 @@ pub fn run() -> ExitCode {
     let cli = Cli::parse();
     let report = Report::new(cli.json);
     start_log(cli.verbose, &report);
-    let result =
-        staging::interrupt::clean_up_when_interrupted().and_then(|()| dispatch(cli.command, &report));
+    // A server is ended by the same signals that interrupt everything else; it hears them itself.
+    let guarded = match &cli.command {
+        Command::Metadata(_) => Ok(()),
+        _ => staging::interrupt::clean_up_when_interrupted(),
+    };
+    let result = guarded.and_then(|()| dispatch(cli.command, &report));
     let status = match result {
         Ok(Ending::Done) => 0,
         Ok(Ending::Findings) => 1,
@@ -84,6 +89,7 @@ fn dispatch(command: Command, report: &Report) -> Result<Ending> {
         Command::Verify(arguments) => verify::run(&arguments, report),
         Command::Convert(arguments) => convert::run(&arguments, report),
         Command::Demo(arguments) => demo::run(&arguments, report),
+        Command::Metadata(arguments) => metadata::run(arguments, report),
     }
 }
 

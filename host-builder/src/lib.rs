@@ -16,6 +16,7 @@ pub mod demo;
 pub mod diff;
 pub mod inspect;
 pub mod ls;
+pub mod metadata;
 pub mod overlay;
 pub mod ownership;
 pub mod pieces;

@@ -33,7 +33,10 @@ fn flaw(place: impl Into<String>, wanted: &'static str) -> Flaw {
 /// `resolvers`, `routes`, `tags`, and any other property.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Description {
+    /// As given, but that both kinds of metadata exist.
     properties: Map<String, Value>,
+    /// The NICs, completed.
+    nics: Option<Value>,
 }
 
 impl Description {
@@ -71,17 +74,18 @@ impl Description {
                 return Err(flaw(name, "an array of strings"));
             }
         }
-        if let Some(nics) = properties.get_mut("nics") {
+        let mut nics = properties.get("nics").cloned();
+        if let Some(nics) = &mut nics {
             let nics = nics.as_array_mut().ok_or_else(|| flaw("nics", "an array"))?;
             for (index, nic) in nics.iter_mut().enumerate() {
                 let nic = nic.as_object_mut().ok_or_else(|| flaw(format!("nics[{index}]"), "an object"))?;
                 complete(nic, index)?;
             }
         }
-        Ok(Self { properties })
+        Ok(Self { properties, nics })
     }
 
-    /// The description as JSON, in lines.
+    /// The description as it was given, with the changes since, as JSON in lines with sorted names.
     pub fn to_json(&self) -> String {
         let mut text =
             serde_json::to_string_pretty(&self.properties).expect("an object of JSON values is JSON");
@@ -91,7 +95,7 @@ impl Description {
 
     /// A property at the top.
     pub fn property(&self, name: &str) -> Option<&Value> {
-        self.properties.get(name)
+        if name == "nics" { self.nics.as_ref() } else { self.properties.get(name) }
     }
 
     /// The values that the guest's owner set.

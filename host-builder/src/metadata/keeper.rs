@@ -1,0 +1,155 @@
+//! Changes that outlive the server: the data file, replaced as a whole, while the server goes on reading.
+
+use std::fs::{self, Metadata};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::{self, JoinHandle};
+
+use anyhow::{Context, Result};
+
+/// Writes descriptions to the data file, one after the other, in a thread of its own.
+#[derive(Debug)]
+pub struct Keeper {
+    texts: Option<Sender<String>>,
+    results: Receiver<io::Result<()>>,
+    /// Readable when a result is there.
+    bell: UnixStream,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Keeper {
+    /// A keeper for this file, which exists.
+    ///
+    /// # Errors
+    /// The file cannot be found out about.
+    pub fn start(path: &Path) -> Result<Keeper> {
+        // The file itself is replaced, not a link to it.
+        let path = fs::canonicalize(path).with_context(|| format!("cannot find {}", path.display()))?;
+        let mut file = DataFile { last: Stamp::of(&fs::metadata(&path)?), path };
+        Self::with(move |text| file.replace(text))
+    }
+
+    fn with(mut keep: impl FnMut(&str) -> io::Result<()> + Send + 'static) -> Result<Keeper> {
+        let (bell, mut ringer) = UnixStream::pair().context("cannot make a pair of sockets")?;
+        bell.set_nonblocking(true)?;
+        let (texts, incoming) = channel::<String>();
+        let (outgoing, results) = channel();
+        let thread = thread::spawn(move || {
+            for text in incoming {
+                // Nobody listens any more only when the server ends.
+                if outgoing.send(keep(&text)).is_err() || ringer.write_all(b"!").is_err() {
+                    break;
+                }
+            }
+        });
+        Ok(Keeper { texts: Some(texts), results, bell, thread: Some(thread) })
+    }
+
+    /// Begins to write a description. [`Keeper::result`] tells when it is kept.
+    pub fn keep(&self, text: String) {
+        let texts = self.texts.as_ref().expect("only drop takes it");
+        texts.send(text).expect("the thread lives as long as the keeper");
+    }
+
+    /// What becomes readable when a description is kept, or cannot be.
+    pub fn bell(&self) -> &UnixStream {
+        &self.bell
+    }
+
+    /// How the oldest description that was not told of went, if it is done.
+    pub fn result(&mut self) -> Option<io::Result<()>> {
+        let result = self.results.try_recv().ok()?;
+        // One ring a result; it is sent after the result, so it may be under way still and rings for nothing then.
+        let _ = self.bell.read(&mut [0]);
+        Some(result)
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        // What was begun is finished: a change is kept whole or not at all.
+        drop(self.texts.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+struct DataFile {
+    path: PathBuf,
+    last: Stamp,
+}
+
+/// By what a file is known to be the one that was written or read last.
+#[derive(Debug, PartialEq, Eq)]
+struct Stamp(u64, u64, u64, i64, i64);
+
+impl Stamp {
+    fn of(found: &Metadata) -> Stamp {
+        Stamp(found.dev(), found.ino(), found.size(), found.mtime(), found.mtime_nsec())
+    }
+}
+
+impl DataFile {
+    /// Replaces the file: after a power cut it is the old one or the new one.
+    fn replace(&mut self, text: &str) -> io::Result<()> {
+        let old = fs::metadata(&self.path)?;
+        if Stamp::of(&old) != self.last {
+            return Err(io::Error::other("somebody else changed the data file since it was read"));
+        }
+        let folder = self.path.parent().unwrap_or(Path::new("/"));
+        let mut file = tempfile::Builder::new().prefix(".kiln-metadata-").tempfile_in(folder)?;
+        file.write_all(text.as_bytes())?;
+        file.as_file().set_permissions(old.permissions())?;
+        file.as_file().sync_all()?;
+        let file = file.persist(&self.path).map_err(|error| error.error)?;
+        self.last = Stamp::of(&file.metadata()?);
+        fs::File::open(folder)?.sync_all()
+    }
+}
+
+#[cfg(test)]
+pub mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    /// A keeper that writes nothing, and is done when the other side says how it went.
+    pub fn slow() -> (Keeper, Sender<io::Result<()>>) {
+        let (go, wait) = channel();
+        let keeper =
+            Keeper::with(move |_| wait.recv().unwrap_or_else(|_| Err(io::Error::other("gone")))).unwrap();
+        (keeper, go)
+    }
+
+    #[test]
+    fn case_17_the_file_is_replaced_as_a_whole_and_keeps_its_mode() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("vm.json");
+        fs::write(&path, "{}").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        let before = fs::File::open(&path).unwrap();
+        let keeper = Keeper::start(&path).unwrap();
+        keeper.keep("{\"a\":1}".to_owned());
+        keeper.keep("{\"a\":2}".to_owned());
+        drop(keeper);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "{\"a\":2}");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
+        assert_eq!(io::read_to_string(before).unwrap(), "{}", "the old file was never written to");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_somebody_else_wrote_is_not_lost() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("vm.json");
+        fs::write(&path, "{}").unwrap();
+        let mut file = DataFile { last: Stamp::of(&fs::metadata(&path).unwrap()), path: path.clone() };
+        fs::write(&path, "{ }").unwrap();
+        assert!(file.replace("mine").unwrap_err().to_string().contains("somebody else"));
+        assert_eq!(fs::read_to_string(&path).unwrap(), "{ }");
+    }
+}
