@@ -522,7 +522,7 @@ mod tests {
         let server = start(None);
         let mut client = connect(&server.socket());
         for _ in 0..3 * LINE_LIMIT / 0x10000 {
-            ask(&mut client, &[b'x'; 0x10000]);
+            ask(&mut client, &vec![b'x'; 0x10000]);
         }
         ask(&mut client, b"\n\n");
         assert_eq!(line(&mut client), "invalid command\n");
