@@ -145,6 +145,9 @@ pub fn random() -> Seen {
     for number in &mut numbers {
         // SAFETY: the buffer is as long as said.
         let count = unsafe { libc::getrandom(number.as_mut_ptr().cast(), number.len(), 0) };
+        if count < 0 {
+            return Err(std::io::Error::last_os_error().into());
+        }
         ensure(count == 32, "getrandom gives less than asked for")?;
     }
     ensure(numbers[0] != numbers[1] && numbers[0] != [0; 32], "the numbers are not random")?;
