@@ -178,7 +178,7 @@ static int act(int signal, const struct il_sigaction *new, struct il_sigaction *
 			return -1;
 		}
 		/* Inherited dispositions, and handlers that were reset by their first use. */
-		if (!(previous.sa_flags & SA_SIGINFO))
+		if (previous.sa_sigaction != trampoline)
 			before = (struct il_sigaction){.handler = (void *)previous.sa_handler};
 	} else if (new != NULL) {
 		actions[signal] = *new;
