@@ -1,8 +1,7 @@
 //! Builds programs for the guest.
 
-use std::env;
 use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
@@ -20,21 +19,11 @@ pub enum Profile {
     Quick,
 }
 
-/// Variables that say where the toolchain is; the others of cargo and rustc would steer the inner build.
-const KEPT: [&str; 4] = ["CARGO", "CARGO_HOME", "RUSTUP_HOME", "RUSTUP_TOOLCHAIN"];
-
-/// A cargo in the workspace, unimpressed by the cargo that runs the test.
+/// A cargo in the workspace, with the usual target folder, unimpressed by the cargo that runs the test.
 pub fn cargo() -> Command {
-    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    for (name, _) in env::vars_os() {
-        let text = name.to_string_lossy();
-        if (text.starts_with("CARGO") || text.starts_with("RUST")) && !KEPT.contains(&text.as_ref()) {
-            cargo.env_remove(&name);
-        }
-    }
-    cargo
-        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")))
-        .env("CARGO_TARGET_DIR", scratch::target_folder());
+    // The outer cargo holds no lock while tests run, so the folder can be the same, and what is built is found again.
+    let mut cargo = kiln_harness::cargo::nested();
+    cargo.current_dir(env!("CARGO_MANIFEST_DIR")).env("CARGO_TARGET_DIR", scratch::target_folder());
     cargo
 }
 
