@@ -129,3 +129,35 @@ impl Link for Connection {
         exchange(&self.socket, EmptyRead::End, output, input, wait)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::os::unix::net::UnixListener;
+
+    use super::{Channel, OpenError, Unix};
+
+    #[test]
+    fn case_39_a_lack_of_permission_is_final_but_for_root() {
+        let denied = || io::Error::from(io::ErrorKind::PermissionDenied);
+        let unix = |superuser| Unix::new(["/socket"], superuser);
+        assert!(matches!(unix(false).open_error("cannot connect to it", denied()), OpenError::Never(_)));
+        assert!(matches!(unix(true).open_error("cannot connect to it", denied()), OpenError::Later(_)));
+        let missing = || io::Error::from(io::ErrorKind::NotFound);
+        assert!(matches!(unix(false).open_error("cannot look for it", missing()), OpenError::Later(_)));
+    }
+
+    #[test]
+    fn case_44_the_first_path_that_is_a_socket_is_it() {
+        let folder = tempfile::TempDir::new().expect("a folder");
+        let path = |name: &str| folder.path().join(name);
+        std::fs::write(path("file"), "").expect("written");
+        let mut channel = Unix::new([path("missing"), path("file"), path("socket")], true);
+        assert!(matches!(channel.open(), Err(OpenError::Later(_))));
+        let _listener = UnixListener::bind(path("socket")).expect("a socket");
+        assert!(channel.open().is_ok());
+        assert_eq!(channel.name(), format!("unix:{}", path("socket").display()));
+        let long = format!("/{}", "x".repeat(200));
+        assert!(matches!(Unix::new([long], true).open(), Err(OpenError::Later(_))), "there is none");
+    }
+}

@@ -5,4 +5,5 @@ mod double;
 mod frames;
 mod sound;
 mod timing;
+mod transcripts;
 mod trouble;
