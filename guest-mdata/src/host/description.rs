@@ -205,7 +205,7 @@ mod tests {
 
     use super::{Description, netmask_of, prefix_length};
 
-    fn nic(nic: serde_json::Value) -> serde_json::Value {
+    fn nic(nic: &serde_json::Value) -> serde_json::Value {
         let description = Description::new(json!({ "nics": [nic] })).expect("sound");
         description.property("nics").expect("there")[0].clone()
     }
@@ -219,17 +219,17 @@ mod tests {
         });
         let old = json!({ "mac": "90:b8:d0:00:00:01", "ip": "10.0.0.2", "netmask": "255.255.254.0", "gateway": "10.0.0.1" });
         let new = json!({ "mac": "90:b8:d0:00:00:01", "ips": ["10.0.0.2/23"], "gateways": ["10.0.0.1"] });
-        assert_eq!(nic(old), both);
-        assert_eq!(nic(new), both);
-        assert_eq!(nic(both.clone()), both);
+        assert_eq!(nic(&old), both);
+        assert_eq!(nic(&new), both);
+        assert_eq!(nic(&both), both);
     }
 
     #[test]
     fn dhcp_and_addrconf_are_words() {
-        assert_eq!(nic(json!({ "mac": "m", "ips": ["dhcp", "addrconf"] }))["ip"], "dhcp");
-        assert_eq!(nic(json!({ "mac": "m", "ip": "dhcp" }))["ips"], json!(["dhcp"]));
-        assert!(nic(json!({ "mac": "m", "ips": ["addrconf"] })).get("ip").is_none());
-        let six = nic(json!({ "mac": "m", "ips": ["fd00::2/64"] }));
+        assert_eq!(nic(&json!({ "mac": "m", "ips": ["dhcp", "addrconf"] }))["ip"], "dhcp");
+        assert_eq!(nic(&json!({ "mac": "m", "ip": "dhcp" }))["ips"], json!(["dhcp"]));
+        assert!(nic(&json!({ "mac": "m", "ips": ["addrconf"] })).get("ip").is_none());
+        let six = nic(&json!({ "mac": "m", "ips": ["fd00::2/64"] }));
         assert_eq!((six["ip"].as_str(), six.get("netmask")), (Some("fd00::2"), None));
     }
 
