@@ -12,7 +12,8 @@
 //! use guest_rt as _;
 //! ```
 //!
-//! For every other target this crate is empty, so the line does no harm there. `docs/illumos.md` has the whole story.
+//! For every other target this crate is empty, so the line does no harm there, but for one thing: static programs for
+//! Linux that abort on panic take the stand-ins for the unwinder, too. `docs/illumos.md` has the whole story.
 
 #![no_std]
 
@@ -20,5 +21,6 @@
 mod newer;
 #[cfg(target_os = "illumos")]
 mod start;
-#[cfg(target_os = "illumos")]
+// Static programs for Linux could have the real unwinder, but with what it calls it would be more than half of them.
+#[cfg(any(target_os = "illumos", all(target_env = "musl", panic = "abort")))]
 mod unwind;

@@ -2,7 +2,8 @@
 //!
 //! The precompiled `std` refers to it even in programs that abort on panic, and libc has only a part of it (the
 //! functions of the amd64 ABI, but not those that the GNU unwinder added). These are not exported, so libc goes on
-//! using its own. A panic prints its message, shows an empty backtrace and aborts.
+//! using its own. Static programs for Linux would find all of it, and carry it and the reader of debugging information that
+//! it makes std keep, for backtraces that a stripped program cannot show. A panic prints its message, shows an empty backtrace and aborts.
 
 use core::ffi::{c_int, c_void};
 

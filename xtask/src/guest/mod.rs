@@ -55,8 +55,7 @@ pub const SHIPPED: &[Program] = &[Program {
     package: "guest-mdata",
     name: "mdata",
     libraries: &["libc.so.1", "libsocket.so.1"],
-    // A static program carries the C library with it.
-    systems: &[(System::Illumos, 400), (System::Linux, 512)],
+    systems: &[(System::Illumos, 400), (System::Linux, 400)],
 }];
 
 /// The program that tries what the others use of the platform: for the tests of the ABI shim.
@@ -64,7 +63,7 @@ pub const PROBE: Program = Program {
     package: "kiln-probe",
     name: "kiln-probe",
     libraries: &["libc.so.1", "libsocket.so.1"],
-    systems: &[(System::Illumos, 300), (System::Linux, 700)],
+    systems: &[(System::Illumos, 300), (System::Linux, 400)],
 };
 
 /// Where a program lies below the output folder.
