@@ -20,6 +20,7 @@ use crate::contents::scratch::SparseFile;
 use crate::contents::shape::Shape;
 use crate::contents::source::{Source, is_zero};
 use crate::contents::time;
+use crate::jobs;
 use crate::platform::hex;
 use crate::report::{Hint, Progress, Report};
 use crate::staging::{self, StagedFile};
@@ -56,7 +57,8 @@ pub struct Arguments {
     #[arg(long, value_name = "LEVEL", default_value_t = 6, value_parser = clap::value_parser!(u8).range(1..=12))]
     level: u8,
 
-    /// zvol.gz: compression threads; the bytes do not depend on it [default: one a processor]
+    /// zvol.gz: compression threads; the bytes do not depend on it [default: one a processor, at
+    /// most 32]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     jobs: Option<u16>,
 
@@ -241,7 +243,7 @@ fn zvol_gz(
     };
     let threads = match arguments.jobs {
         Some(jobs) => NonZeroUsize::new(usize::from(jobs)).unwrap_or(NonZeroUsize::MIN),
-        None => std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+        None => jobs::default(),
     };
     let gzip_options = kiln_pgzip::Options { level: arguments.level, threads, ..Default::default() };
     let gzip = kiln_pgzip::Writer::new(file, gzip_options)?;

@@ -15,6 +15,7 @@ pub mod custom_archive;
 pub mod demo;
 pub mod diff;
 pub mod inspect;
+pub mod jobs;
 pub mod ls;
 pub mod metadata;
 pub mod overlay;

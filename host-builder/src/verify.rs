@@ -4,7 +4,7 @@ mod archives;
 mod disks;
 mod findings;
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -46,7 +46,11 @@ pub fn run(arguments: &Arguments, report: &Report) -> Result<Ending> {
     let path = &arguments.image;
     // Only what is there can be checked; after this every error is a finding.
     for named in [Some(path), arguments.manifest.as_ref()].into_iter().flatten() {
-        File::open(named).with_context(|| format!("cannot open {}", named.display()))?;
+        let cannot = || format!("cannot open {}", named.display());
+        // A pipe must be opened once only: what writes to it would not survive a second time.
+        if fs::metadata(named).with_context(cannot)?.is_file() {
+            File::open(named).with_context(cannot)?;
+        }
     }
     let mut findings = Findings::default();
     let quiet = output::quiet();

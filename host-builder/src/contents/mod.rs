@@ -23,6 +23,7 @@ pub mod path;
 pub mod scratch;
 pub mod shape;
 pub mod source;
+pub mod spool;
 pub mod survey;
 pub mod tar;
 pub mod time;

@@ -1,6 +1,5 @@
 //! Opening images: taking off what they are wrapped in until something is left that can be read anywhere.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,12 +14,13 @@ use sha2::{Digest as _, Sha256};
 use super::scratch::{Scratch, SparseFile};
 use super::shape::{self, Shape};
 use super::source::Source;
+use super::spool;
 use crate::platform::hex;
 use crate::prefetch::Prefetch;
 use crate::report::{Hint, Progress, Report};
 
 /// Largest volume or expanded file in bytes, 8 TiB: what a sparse temporary file can hold on every file system.
-const MAX_EXPANDED: u64 = 8 << 40;
+pub(super) const MAX_EXPANDED: u64 = 8 << 40;
 /// Most wrappings around each other that are taken off: a stream in gzip in gzip.
 const MAX_WRAPPINGS: usize = 3;
 /// Bytes that show whether a gzip holds a stream: one record.
@@ -90,16 +90,8 @@ pub struct How {
 /// # Errors
 /// The file is missing or unreadable, or its compression or stream is damaged.
 pub fn open(path: &Path, how: How, report: &Report) -> Result<Image> {
-    let cannot = || format!("cannot open {}", path.display());
-    let file = File::open(path)
-        .with_context(cannot)
-        .hint("check the path: it has to be an image file that you may read, or IMAGE:/path inside one")?;
-    if file.metadata().with_context(cannot)?.is_dir() {
-        return Err(anyhow!("{} is a folder", path.display())).hint("name an image file");
-    }
-    let source = Source::file(file).with_context(cannot)?;
+    let (source, scratch) = spool::open(path, report)?;
     let size = source.size();
-    let scratch = Scratch::beside(path);
     let file_hashes = how.digests.then(Hashes::shared);
     let contents = unwrap_hashing(&source, &scratch, report, how, file_hashes.as_ref())
         .with_context(|| format!("cannot read {}", path.display()))?;

@@ -27,7 +27,7 @@ impl Expression {
     /// Takes an expression apart. A text that is a file's name as a whole names that file, whatever is in it; else the
     /// image's name ends at the first `:/` (or a `:` at the end) behind which it is a file.
     pub fn parse(text: &OsStr) -> Expression {
-        Self::parse_with(text, Path::is_file)
+        Self::parse_with(text, |path| path.exists() && !path.is_dir())
     }
 
     fn parse_with(text: &OsStr, is_file: impl Fn(&Path) -> bool) -> Expression {

@@ -30,6 +30,11 @@ impl Scratch {
         Scratch { folder: folder.to_owned() }
     }
 
+    /// Temporary files where the system keeps such files (`TMPDIR`).
+    pub fn of_the_system() -> Scratch {
+        Scratch { folder: std::env::temp_dir() }
+    }
+
     /// A new file without a name, gone when it is closed.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 use std::io;
 
 use super::source::Source;
-use super::tar;
+use crate::tarball;
 
 /// What a run of bytes is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +67,7 @@ pub fn of(source: &Source) -> io::Result<Shape> {
         Shape::Fat
     } else if is_partition_table(&head) {
         Shape::Disk
-    } else if tar::is_header(&head) {
+    } else if tarball::is_header(&head) {
         Shape::Tar
     } else {
         Shape::Other

@@ -109,6 +109,20 @@ pub struct SourceReader {
     at: u64,
 }
 
+impl SourceReader {
+    /// Passes over `bytes` bytes without reading them.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::UnexpectedEof`]: there are not so many.
+    pub fn pass_over(&mut self, bytes: u64) -> io::Result<()> {
+        if bytes > self.source.size.saturating_sub(self.at) {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.at += bytes;
+        Ok(())
+    }
+}
+
 impl Read for SourceReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let got = self.source.read_at(self.at, buffer)?;

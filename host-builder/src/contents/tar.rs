@@ -4,21 +4,25 @@
 //! links that lead out and odd names too. Nothing is ever unpacked by it.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::Arc;
 
-use ::tar::{EntryType, Header, PaxExtensions};
+use ::tar::EntryType;
 use anyhow::{Context, Result, anyhow, bail};
-use positioned_io::ReadAt as _;
 
-use super::source::{Source, is_zero};
+use super::source::{Source, SourceReader};
 use super::tree::{self, Kind, Metadata, Node, Tree, components, show};
+use crate::tarball::{Entries, Entry, Expanded, Input, Limits, SparseMap};
 
-/// Bytes of a tar block.
-const BLOCK: u64 = 512;
-/// Most members that an archive is indexed for; platforms have some dozen, a whole file system some 100,000.
-const MAX_MEMBERS: usize = 2_000_000;
-/// Longest extension record (a long name or a set of pax attributes), in bytes.
-const MAX_EXTENSION: u64 = 1 << 20;
+/// Most things in an archive, counting directories that only paths mention; platforms have some dozen, a whole file
+/// system some 100,000.
+const MAX_THINGS: usize = 500_000;
+/// Largest sum of all their paths in bytes, which bounds what a listing takes.
+const MAX_NAMES: usize = 128 << 20;
+/// Most stored stretches of all sparse files.
+const MAX_STRETCHES: usize = 1 << 20;
+/// Sizes are bounded by what a file system can hold: nothing is unpacked here.
+const LIMITS: Limits = Limits { file_bytes: 8 << 40, total_bytes: u64::MAX, members: 2_000_000 };
 
 /// Number of the member in the index.
 pub type Handle = usize;
@@ -28,20 +32,31 @@ pub type Handle = usize;
 pub struct TarTree {
     source: Source,
     members: Vec<Member>,
+    /// Bytes of all paths, and stretches of all sparse files, so far.
+    names: usize,
+    stretches: usize,
 }
 
 #[derive(Debug)]
 struct Member {
     metadata: Metadata,
-    /// Where the contents start.
-    offset: u64,
+    contents: Contents,
     /// What a directory holds; the archive's last member of a name counts.
     children: BTreeMap<Vec<u8>, usize>,
 }
 
+/// Where the contents of a file are.
+#[derive(Clone, Debug, Default)]
+struct Contents {
+    /// Where the stored bytes start in the archive.
+    offset: u64,
+    /// How they belong into a file that has holes.
+    sparse: Option<Arc<SparseMap>>,
+}
+
 impl Member {
     fn directory() -> Member {
-        Member { metadata: blank(Kind::Directory), offset: 0, children: BTreeMap::new() }
+        Member { metadata: blank(Kind::Directory), contents: Contents::default(), children: BTreeMap::new() }
     }
 }
 
@@ -49,128 +64,72 @@ fn blank(kind: Kind) -> Metadata {
     Metadata { kind, mode: None, uid: None, gid: None, size: 0, mtime: None, target: None, device: None }
 }
 
-/// Whether bytes begin like a tar archive: a header whose checksum holds.
-pub fn is_header(bytes: &[u8]) -> bool {
-    let Some(block) = bytes.get(..BLOCK as usize) else { return false };
-    !is_zero(block) && checksum_holds(block)
-}
-
-fn checksum_holds(block: &[u8]) -> bool {
-    let unsigned = |sum: u32, byte: &u8| sum + u32::from(*byte);
-    let sum = block[..148].iter().chain(&block[156..]).fold(8 * u32::from(b' '), unsigned);
-    Header::from_byte_slice(block).cksum().is_ok_and(|stored| stored == sum)
-}
-
-/// What extension records say about the member behind them.
-#[derive(Default)]
-struct Extension {
-    path: Option<Vec<u8>>,
-    link: Option<Vec<u8>>,
-    size: Option<u64>,
-    uid: Option<u32>,
-    gid: Option<u32>,
-    mtime: Option<i64>,
+impl Input for SourceReader {
+    fn skip(&mut self, bytes: u64) -> io::Result<()> {
+        self.pass_over(bytes)
+    }
 }
 
 impl TarTree {
     /// Indexes an archive. Reads headers only.
     ///
     /// # Errors
-    /// A header is damaged, or the archive ends inside a member.
+    /// A header is damaged, the archive ends inside a member, or it claims more than is plausible.
     pub fn open(source: Source) -> Result<Arc<TarTree>> {
-        let mut tree = TarTree { source, members: vec![Member::directory()] };
-        let mut extension = Extension::default();
-        let mut offset = 0;
-        let mut block = [0; BLOCK as usize];
-        while offset < tree.source.size() {
-            let place = || format!("tar header at byte {offset}");
-            tree.source.read_exact_at(offset, &mut block).with_context(place)?;
-            if is_zero(&block) {
-                break;
-            }
-            if !checksum_holds(&block) {
-                bail!("{}: the checksum is wrong, so the archive is damaged here", place());
-            }
-            let header = Header::from_byte_slice(&block);
-            let contents = offset + BLOCK;
-            let kind = header.entry_type();
-            let has_contents = !matches!(
-                kind,
-                EntryType::Link
-                    | EntryType::Symlink
-                    | EntryType::Char
-                    | EntryType::Block
-                    | EntryType::Fifo
-                    | EntryType::Directory
-            );
-            let claimed = header.entry_size().with_context(place)?;
-            let size = extension.size.filter(|_| !is_extension(kind)).unwrap_or(claimed);
-            // A directory may claim a size, which stands for nothing that follows.
-            let stored = if has_contents { size } else { 0 };
-            if stored > tree.source.size() - contents.min(tree.source.size()) {
-                bail!("{}: claims {stored} bytes, more than the archive has left", place());
-            }
-            if is_extension(kind) {
-                if stored > MAX_EXTENSION {
-                    bail!("{}: an extension record of {stored} bytes is beyond reason", place());
-                }
-                let mut data = vec![0; stored as usize];
-                tree.source.read_exact_at(contents, &mut data).with_context(place)?;
-                extension.take(kind, data).with_context(place)?;
-            } else {
-                let extension = std::mem::take(&mut extension);
-                tree.add(header, extension, contents, stored).with_context(place)?;
-            }
-            offset = contents + stored.div_ceil(BLOCK) * BLOCK;
+        let mut entries = Entries::new(source.reader(), LIMITS);
+        let mut tree = TarTree { source, members: vec![Member::directory()], names: 0, stretches: 0 };
+        while let Some(entry) = entries.advance()? {
+            tree.add(&entry).with_context(|| {
+                format!("tar member {} at byte {} ({})", entry.number, entry.offset, show(&entry.name))
+            })?;
         }
         Ok(Arc::new(tree))
     }
 
-    fn add(&mut self, header: &Header, extension: Extension, offset: u64, size: u64) -> Result<()> {
-        if self.members.len() >= MAX_MEMBERS {
-            bail!("the archive has more than {MAX_MEMBERS} members");
-        }
-        let path = extension.path.unwrap_or_else(|| header.path_bytes().into_owned());
-        let link = || -> Result<Vec<u8>> {
-            let link = extension.link.clone().or_else(|| Some(header.link_name_bytes()?.into_owned()));
-            link.with_context(|| format!("{}: a link without a target", show(&path)))
-        };
+    fn add(&mut self, entry: &Entry) -> Result<()> {
+        let (header, extensions) = (&entry.header, &entry.extensions);
         let mut metadata = Metadata {
             mode: Some(header.mode()? & 0o7777),
-            uid: Some(extension.uid.map_or_else(|| header.uid().map(|uid| uid as u32), Ok)?),
-            gid: Some(extension.gid.map_or_else(|| header.gid().map(|gid| gid as u32), Ok)?),
-            mtime: Some(extension.mtime.map_or_else(|| header.mtime().map(|time| time as i64), Ok)?),
-            size,
+            uid: Some(extensions.uid.map_or_else(|| header.uid().map(|uid| uid as u32), Ok)?),
+            gid: Some(extensions.gid.map_or_else(|| header.gid().map(|gid| gid as u32), Ok)?),
+            mtime: Some(extensions.mtime.map_or_else(|| header.mtime().map(|time| time as i64), Ok)?),
+            size: entry.map.size(),
             ..blank(Kind::File)
         };
-        let mut contents = offset;
-        match header.entry_type() {
+        let mut contents = Contents { offset: entry.contents, sparse: None };
+        match entry.kind() {
             EntryType::Directory => metadata.kind = Kind::Directory,
             // Old archives mark a directory by nothing but a slash at the end of its name.
-            EntryType::Regular if path.ends_with(b"/") => metadata.kind = Kind::Directory,
+            EntryType::Regular if entry.name.ends_with(b"/") => {
+                metadata.kind = Kind::Directory;
+                metadata.size = 0;
+            }
             EntryType::Regular | EntryType::Continuous => {}
+            EntryType::GNUSparse => {
+                self.stretches += entry.map.stretches();
+                if self.stretches > MAX_STRETCHES {
+                    bail!("the sparse files of the archive have more than {MAX_STRETCHES} pieces");
+                }
+                contents.sparse = Some(Arc::new(entry.map.clone()));
+            }
             EntryType::Symlink => {
-                let target = link()?;
+                let target = entry.target()?;
                 metadata.kind = Kind::Symlink;
                 metadata.size = target.len() as u64;
                 metadata.target = Some(target);
             }
             EntryType::Link => {
-                let target = link()?;
+                let target = entry.target()?;
                 let known = self.find(&target).map(|index| &self.members[index]);
                 let known = known.filter(|member| member.metadata.kind != Kind::Directory);
                 let known = known.with_context(|| {
-                    format!(
-                        "{}: a hard link to {}, which the archive has not shown before",
-                        show(&path),
-                        show(&target)
-                    )
+                    format!("a hard link to {}, which the archive has not shown before", show(&target))
                 })?;
                 metadata = known.metadata.clone();
-                contents = known.offset;
+                contents = known.contents.clone();
             }
             EntryType::Char | EntryType::Block => {
-                let character = header.entry_type() == EntryType::Char;
+                let character = entry.kind() == EntryType::Char;
                 metadata.kind = if character { Kind::Character } else { Kind::Block };
                 let number = |part: Option<u32>| part.context("a device without numbers");
                 metadata.device = Some((number(header.device_major()?)?, number(header.device_minor()?)?));
@@ -178,8 +137,7 @@ impl TarTree {
             EntryType::Fifo => metadata.kind = Kind::Fifo,
             _ => metadata.kind = Kind::Other,
         }
-        self.insert(&path, metadata, contents);
-        Ok(())
+        self.insert(&entry.name, metadata, contents)
     }
 
     fn find(&self, path: &[u8]) -> Option<usize> {
@@ -188,22 +146,29 @@ impl TarTree {
 
     /// Puts a member where its path says. Directories on the way that the archive does not list are made up; `..` is
     /// kept as a name, so that a hostile member stays visible and harmless.
-    fn insert(&mut self, path: &[u8], metadata: Metadata, offset: u64) {
+    fn insert(&mut self, path: &[u8], metadata: Metadata, contents: Contents) -> Result<()> {
         let mut at = 0;
+        let mut length = 0;
         for name in components(path) {
+            length += 1 + name.len();
             let new = self.members.len();
             at = *self.members[at].children.entry(name.to_vec()).or_insert(new);
             if at == new {
+                self.names += length;
+                if new > MAX_THINGS || self.names > MAX_NAMES {
+                    bail!("the archive has more than {MAX_THINGS} members or {MAX_NAMES} bytes of names");
+                }
                 self.members.push(Member::directory());
             }
         }
         // A member that comes again replaces the first, and a directory keeps what is in it.
         let member = &mut self.members[at];
         member.metadata = metadata;
-        member.offset = offset;
+        member.contents = contents;
         if member.metadata.kind != Kind::Directory {
             member.children.clear();
         }
+        Ok(())
     }
 
     fn node(&self, path: Vec<u8>, index: usize) -> Node {
@@ -243,57 +208,21 @@ impl Tree for TarTree {
         if member.metadata.kind != Kind::File {
             bail!("{} is a {}, not a file", file.shown(), member.metadata.kind.name());
         }
-        Ok(self.source.slice(member.offset, member.metadata.size))
-    }
-}
-
-fn is_extension(kind: EntryType) -> bool {
-    kind.is_gnu_longname()
-        || kind.is_gnu_longlink()
-        || kind.is_pax_local_extensions()
-        || kind.is_pax_global_extensions()
-        // Solaris' own extended headers have the form of pax records.
-        || kind.as_byte() == b'X'
-}
-
-impl Extension {
-    fn take(&mut self, kind: EntryType, mut data: Vec<u8>) -> Result<()> {
-        if kind.is_gnu_longname() || kind.is_gnu_longlink() {
-            while data.last() == Some(&0) {
-                data.pop();
+        let Contents { offset, sparse } = &member.contents;
+        Ok(match sparse {
+            None => self.source.slice(*offset, member.metadata.size),
+            Some(map) => {
+                let stored = self.source.slice(*offset, map.stored());
+                Source::new(Expanded::new(SparseMap::clone(map), stored), map.size())
             }
-            let field = if kind.is_gnu_longname() { &mut self.path } else { &mut self.link };
-            *field = Some(data);
-            return Ok(());
-        }
-        if kind.is_pax_global_extensions() {
-            return Ok(());
-        }
-        for record in PaxExtensions::new(&data) {
-            let record = record?;
-            let value = record.value_bytes();
-            let text = record.value().unwrap_or_default();
-            match record.key_bytes() {
-                b"path" => self.path = Some(value.to_vec()),
-                b"linkpath" => self.link = Some(value.to_vec()),
-                b"size" => self.size = Some(text.parse().context("a pax size that is no number")?),
-                b"uid" => self.uid = Some(text.parse().context("a pax owner that is no number")?),
-                b"gid" => self.gid = Some(text.parse().context("a pax group that is no number")?),
-                b"mtime" => {
-                    let seconds = text.split('.').next().unwrap_or_default();
-                    self.mtime = Some(seconds.parse().context("a pax time that is no number")?);
-                }
-                _ => {}
-            }
-        }
-        Ok(())
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ::tar::Builder;
+    use ::tar::{Builder, Header};
 
     fn header(kind: EntryType, path: &str, size: u64) -> Header {
         let mut header = Header::new_gnu();
@@ -392,10 +321,13 @@ mod tests {
         let mut flipped = bytes.clone();
         flipped[1536] ^= 1;
         let error = format!("{:#}", open(flipped).unwrap_err());
-        assert!(error.starts_with("tar header at byte 1536: the checksum is wrong"), "{error}");
+        assert!(
+            error.starts_with("tar member 2 at byte 1536: no tar header here: the checksum is wrong"),
+            "{error}"
+        );
 
         let error = format!("{:#}", open(bytes[..1000].to_vec()).unwrap_err());
-        assert!(error.contains("claims 700 bytes"), "{error}");
+        assert!(error.contains("the archive ends inside a member"), "{error}");
         let huge = header(EntryType::GNULongName, "x", 1 << 60).as_bytes().to_vec();
         assert!(open(huge).is_err());
     }

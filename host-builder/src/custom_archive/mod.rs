@@ -1,19 +1,19 @@
 //! `custom.tgz`: the tree that becomes /opt/custom, as a tarball that is the same bytes for the same contents.
 //!
 //! Every field of every header is set here: entries sorted by path, numeric owners without names, and the platform's
-//! stamp as every time. It is one gzip member, written by the encoder whose version is part of what kiln promises, so
-//! that neither the number of processors nor their kind shows.
+//! stamp as every time. The compressor's version is part of what kiln promises, so that neither the number of processors
+//! nor their kind shows. A small tree is one gzip member; a larger one is several, so that memory does not grow with it.
 
 mod ca_bundle;
 
 use std::borrow::Cow;
-use std::fs;
-use std::io::{Read, Write};
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::num::NonZeroUsize;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
-use libdeflater::{CompressionLvl, Compressor};
-use sha1::{Digest, Sha1};
+use sha2::{Digest, Sha256};
 use tar::{Builder, EntryType, Header};
 
 use crate::overlay::{Contents, Entry, Kind, Layer, Tree};
@@ -28,8 +28,15 @@ const TOP: &str = "custom";
 /// Where the CA bundle goes in the tree.
 const CA_BUNDLE: &str = "etc/ssl/ca-bundle.crt";
 
-/// Largest sum of all files, in bytes. The tarball is made in memory, and the guest keeps it on its boot partition.
-const TREE_LIMIT: u64 = 64 * 1024 * 1024;
+/// Largest sum of all files, in bytes. The guest keeps the tarball on its boot partition, whose files end below 4 GiB,
+/// and what cannot be compressed becomes a little larger.
+const TREE_LIMIT: u64 = 3 << 30;
+
+/// Bytes of tar in one gzip member; the built-in tree has a tenth of it.
+const MEMBER: usize = 4 << 20;
+
+/// Most threads that compress. Each takes two members and some 10 MiB for the best level.
+const THREADS: NonZeroUsize = NonZeroUsize::new(4).expect("it is not zero");
 
 /// Largest CA bundle that is read, in bytes; that of Mozilla has about 240,000.
 const CA_BUNDLE_LIMIT: u64 = 8 * 1024 * 1024;
@@ -38,40 +45,65 @@ const CA_BUNDLE_LIMIT: u64 = 8 * 1024 * 1024;
 const OWNER_LIMIT: u32 = 0o7_777_777;
 
 /// Level of libdeflate: the tree is small, and its best level costs a fraction of a second.
-const LEVEL: i32 = 12;
+const LEVEL: u8 = 12;
 
 /// A finished `custom.tgz`.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct CustomArchive {
     /// The tarball.
-    pub bytes: Vec<u8>,
-    /// SHA-1 of the tarball, 40 hexadecimal digits.
-    pub sha1: String,
+    pub file: File,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its SHA-256.
+    pub sha256: [u8; 32],
     /// Paths of the members, as they stand in the tarball; what is not UTF-8 is escaped.
     pub members: Vec<String>,
 }
 
 /// Builds the tarball for the platform `stamp` from the built-in tree, the CA bundle (Mozilla's roots unless
-/// `ca_bundle` names a PEM file) and the user's layers, later ones on top.
+/// `ca_bundle` names a PEM file) and the user's layers, later ones on top. It goes into `output`, an empty scratch file,
+/// compressed by up to `jobs` threads.
 ///
 /// # Errors
-/// Layers that clash, files that cannot be read, a bundle without certificates, and a tree that is too large.
-pub fn build(stamp: &Stamp, layers: Vec<Layer>, ca_bundle: Option<&Path>) -> Result<CustomArchive> {
+/// Layers that clash, files that cannot be read, a bundle without certificates, a tree that is too large, and an output
+/// that cannot be written.
+pub fn build(
+    stamp: &Stamp,
+    layers: Vec<Layer>,
+    ca_bundle: Option<&Path>,
+    jobs: NonZeroUsize,
+    output: File,
+) -> Result<CustomArchive> {
     let bundle = bundle_layer(ca_bundle)?;
     let tree = Tree::stack([pieces::custom(stamp), bundle].into_iter().chain(layers))?;
     let mtime = u64::from(stamp.unix_seconds().unsigned_abs());
-    let (tar, members) = tarball(&tree, mtime)?;
-    let bytes = gzip(&tar);
-    let sha1 = format!("{:x}", HexBytes(&Sha1::digest(&bytes)));
-    Ok(CustomArchive { bytes, sha1, members })
+    let options = kiln_pgzip::Options { level: LEVEL, threads: jobs.min(THREADS), member_size: MEMBER };
+    let gzip = kiln_pgzip::Writer::new(Digesting { file: output, sum: Sha256::new() }, options)?;
+    let (gzip, members) = tarball(&tree, mtime, gzip)?;
+    let (digested, totals) = gzip.finish().context("cannot write custom.tgz")?;
+    Ok(CustomArchive {
+        file: digested.file,
+        size: totals.bytes_out,
+        sha256: digested.sum.finalize().into(),
+        members,
+    })
 }
 
-/// Bytes that print as hexadecimal digits.
-struct HexBytes<'a>(&'a [u8]);
+/// A file whose digest is taken while it is written.
+struct Digesting {
+    file: File,
+    sum: Sha256,
+}
 
-impl std::fmt::LowerHex for HexBytes<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+impl Write for Digesting {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.sum.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
     }
 }
 
@@ -105,8 +137,8 @@ fn read_bundle(file: &Path) -> Result<Vec<u8>> {
     Ok(text)
 }
 
-fn tarball(tree: &Tree, mtime: u64) -> Result<(Vec<u8>, Vec<String>)> {
-    let mut builder = Builder::new(Vec::new());
+fn tarball<W: Write>(tree: &Tree, mtime: u64, output: W) -> Result<(W, Vec<String>)> {
+    let mut builder = Builder::new(output);
     let mut members = vec![format!("{TOP}/")];
     let top = tree.top().unwrap_or(Attributes { mode: 0o755, uid: 0, gid: 0 });
     append(&mut builder, format!("{TOP}/").as_bytes(), top, mtime, Body::Directory)?;
@@ -144,7 +176,7 @@ enum Body<'a> {
 
 /// Appends one member; a name or target too long for the header goes into a pax record before it.
 fn append(
-    builder: &mut Builder<Vec<u8>>,
+    builder: &mut Builder<impl Write>,
     name: &[u8],
     attributes: Attributes,
     mtime: u64,
@@ -201,7 +233,7 @@ fn fill(field: &mut [u8], text: &[u8]) -> bool {
 }
 
 /// Writes a pax record member: `LENGTH KEY=VALUE\n`, where LENGTH counts itself.
-fn append_records(builder: &mut Builder<Vec<u8>>, records: &[(&str, &[u8])], mtime: u64) -> Result<()> {
+fn append_records(builder: &mut Builder<impl Write>, records: &[(&str, &[u8])], mtime: u64) -> Result<()> {
     let mut text = Vec::new();
     for (key, value) in records {
         let rest = key.len() + value.len() + " =\n".len();
@@ -220,15 +252,6 @@ fn append_records(builder: &mut Builder<Vec<u8>>, records: &[(&str, &[u8])], mti
     seal(&mut header, Attributes { mode: 0o644, uid: 0, gid: 0 }, mtime);
     builder.append(&header, &text[..])?;
     Ok(())
-}
-
-fn gzip(data: &[u8]) -> Vec<u8> {
-    let level = CompressionLvl::new(LEVEL).expect("libdeflate has levels 1 to 12");
-    let mut compressor = Compressor::new(level);
-    let mut out = vec![0; compressor.gzip_compress_bound(data.len())];
-    let length = compressor.gzip_compress(data, &mut out).expect("the bound holds for every input");
-    out.truncate(length);
-    out
 }
 
 #[cfg(test)]

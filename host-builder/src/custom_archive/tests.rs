@@ -1,4 +1,4 @@
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
@@ -32,7 +32,7 @@ fn tool(command: &[&str], input: &[u8]) -> Option<String> {
 }
 
 /// What GNU tar shows, in columns of one blank, without sizes (those of the bundle change with its release).
-fn listed(archive: &CustomArchive) -> Option<Vec<String>> {
+fn listed(archive: &Packed) -> Option<Vec<String>> {
     let text = tool(&["tar", "--numeric-owner", "--full-time", "-tvzf", "-"], &archive.bytes)?;
     let columns = |line: &str| {
         let words: Vec<&str> = line.split_whitespace().collect();
@@ -53,6 +53,28 @@ fn users_tree(at: &Path, umask: u32, days: u64) -> PathBuf {
     fs::File::options().append(true).open(mine.join("bin/tool")).unwrap().set_modified(time).unwrap();
     fs::set_permissions(mine.join("bin/tool"), fs::Permissions::from_mode(0o777 & !umask)).unwrap();
     mine
+}
+
+/// The tarball, and its digest in hexadecimal digits.
+#[derive(Debug)]
+struct Packed {
+    bytes: Vec<u8>,
+    sha256: String,
+    members: Vec<String>,
+}
+
+fn build(stamp: &Stamp, layers: Vec<Layer>, ca_bundle: Option<&Path>) -> Result<Packed> {
+    build_with(stamp, layers, ca_bundle, 1)
+}
+
+fn build_with(stamp: &Stamp, layers: Vec<Layer>, ca_bundle: Option<&Path>, jobs: usize) -> Result<Packed> {
+    let jobs = NonZeroUsize::new(jobs).unwrap();
+    let archive = super::build(stamp, layers, ca_bundle, jobs, tempfile::tempfile().unwrap())?;
+    let mut bytes = vec![0; archive.file.metadata().unwrap().len() as usize];
+    archive.file.read_exact_at(&mut bytes, 0).unwrap();
+    assert_eq!(bytes.len() as u64, archive.size);
+    let sha256 = crate::platform::hex(&archive.sha256);
+    Ok(Packed { bytes, sha256, members: archive.members })
 }
 
 #[test]
@@ -104,9 +126,9 @@ fn neither_the_folder_nor_its_times_nor_its_modes_show() {
     let one = build(&stamp(), vec![Layer::read(&users_tree(first.path(), 0o022, 1)).unwrap()], None).unwrap();
     let other =
         build(&stamp(), vec![Layer::read(&users_tree(second.path(), 0o077, 9000)).unwrap()], None).unwrap();
-    assert_eq!((&one.sha1, &one.bytes), (&other.sha1, &other.bytes));
+    assert_eq!((&one.sha256, &one.bytes), (&other.sha256, &other.bytes));
     let later = build(&"20141031T000000Z".parse().unwrap(), Vec::new(), None).unwrap();
-    assert_ne!(later.sha1, build(&stamp(), Vec::new(), None).unwrap().sha1);
+    assert_ne!(later.sha256, build(&stamp(), Vec::new(), None).unwrap().sha256);
 }
 
 #[test]
@@ -119,9 +141,23 @@ fn it_is_one_plain_gzip_member_with_the_digest_it_names() {
     member.read_to_end(&mut tar).unwrap();
     assert!(member.into_inner().is_empty(), "bytes follow the member");
     assert_eq!(tar.len() % 512, 0);
-    if let Some(text) = tool(&["sha1sum"], &archive.bytes) {
-        assert_eq!(text.split(' ').next(), Some(archive.sha1.as_str()));
+    if let Some(text) = tool(&["sha256sum"], &archive.bytes) {
+        assert_eq!(text.split(' ').next(), Some(archive.sha256.as_str()));
     }
+}
+
+#[test]
+fn a_large_tree_is_the_same_for_every_number_of_threads() {
+    let tree = || {
+        let mut layer = Layer::new("mine", Ownership::default());
+        let noise: Vec<u8> = (0..3 * MEMBER as u64).map(|n| ((n * n) >> 7) as u8).collect();
+        layer.add(b"noise", Kind::File(Contents::Bytes(noise.into())));
+        vec![layer]
+    };
+    let one = build_with(&stamp(), tree(), None, 1).unwrap();
+    assert!(one.bytes == build_with(&stamp(), tree(), None, 9).unwrap().bytes);
+    let Some(size) = tool(&["sh", "-c", "tar -xzOf - custom/noise | wc -c"], &one.bytes) else { return };
+    assert_eq!(size.trim(), (3 * MEMBER).to_string());
 }
 
 #[test]
@@ -165,9 +201,9 @@ fn what_a_tarball_cannot_hold_is_refused() {
 
     let place = tempfile::tempdir().unwrap();
     let large = place.path().join("large");
-    fs::File::create(&large).unwrap().set_len(TREE_LIMIT).unwrap();
+    fs::File::create(&large).unwrap().set_len(TREE_LIMIT + 1).unwrap();
     let mut layer = Layer::new("mine", Ownership::default());
-    layer.add(b"large", Kind::File(Contents::Host { path: large, length: TREE_LIMIT }));
+    layer.add(b"large", Kind::File(Contents::Host { path: large, length: TREE_LIMIT + 1 }));
     let error = build(&stamp(), vec![layer], None).unwrap_err();
-    assert!(format!("{error:#}").contains("more than 67108864 bytes"), "{error:#}");
+    assert!(format!("{error:#}").contains("more than 3221225472 bytes"), "{error:#}");
 }

@@ -113,11 +113,13 @@ fn build(
             .with_context(of_platform)?;
 
     let custom = report.step("pack-custom", || {
-        let custom = custom_archive::build(&settings.stamp, customs, settings.ca_bundle.as_deref())?;
+        let bundle = settings.ca_bundle.as_deref();
+        let custom =
+            custom_archive::build(&settings.stamp, customs, bundle, settings.jobs, folder.scratch()?)?;
         for member in &custom.members {
             tracing::info!(member, "packed into custom.tgz");
         }
-        let detail = format!("custom.tgz: {} members, {} bytes", custom.members.len(), custom.bytes.len());
+        let detail = format!("custom.tgz: {} members, {} bytes", custom.members.len(), custom.size);
         Ok(changed(custom, detail))
     })?;
 
@@ -139,7 +141,7 @@ fn build(
     // Kernels of 2013 read 41 bytes, so the line end belongs to it.
     let hash = format!("{}\n", archive.sha1).into_bytes();
     sources.add_bytes(&format!("{home}/{}", platform::BOOT_ARCHIVE_HASH), hash, modified);
-    sources.add_bytes("/custom.tgz", custom.bytes, modified);
+    sources.add_stretch("/custom.tgz", &Arc::new(custom.file), (0, custom.size), &custom.sha256, modified);
 
     let planned = report.step("lay-out-disk", || {
         let planned = disk::plan(settings, &loader, &mut sources, archive.has_vmm, modified)

@@ -13,6 +13,7 @@ use clap::{Args, ValueEnum};
 use serde::Deserialize;
 use uuid::Uuid;
 
+use crate::jobs;
 use crate::report::Hint;
 use crate::stamp::Stamp;
 
@@ -129,7 +130,8 @@ pub struct Arguments {
     #[serde(rename = "for")]
     pub audience: Option<Audience>,
 
-    /// Compression threads; the bytes do not depend on it [default: one a processor]
+    /// Compression threads; the bytes do not depend on it [default: one a processor, at most 32; each takes some
+    /// 3 MiB of memory]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(JOBS))]
     #[serde(deserialize_with = "jobs")]
     pub jobs: Option<u16>,
@@ -391,7 +393,7 @@ impl Arguments {
             uuid: merged.uuid,
             published_at,
             audience: merged.audience,
-            jobs: merged.jobs.and_then(|jobs| NonZeroUsize::new(jobs.into())).unwrap_or_else(processors),
+            jobs: merged.jobs.and_then(|jobs| NonZeroUsize::new(jobs.into())).unwrap_or_else(jobs::default),
             level: merged.level.unwrap_or(6),
             stamp,
         })
@@ -519,10 +521,6 @@ fn check_password_hash(hash: &str) -> Result<(), String> {
         ));
     }
     Ok(())
-}
-
-fn processors() -> NonZeroUsize {
-    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
 }
 
 #[cfg(test)]

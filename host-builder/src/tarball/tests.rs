@@ -1,0 +1,190 @@
+//! The walk, on archives made for it.
+
+use super::*;
+use tar::{Builder, EntryType, Header};
+
+const LIMITS: Limits = Limits { file_bytes: 1 << 20, total_bytes: 1 << 21, members: 100 };
+
+fn header(kind: EntryType, path: &str, size: u64) -> Header {
+    let mut header = Header::new_gnu();
+    header.as_mut_bytes()[..path.len()].copy_from_slice(path.as_bytes());
+    header.set_entry_type(kind);
+    header.set_size(size);
+    header.set_cksum();
+    header
+}
+
+fn archive(members: &[(EntryType, &str, &str)]) -> Vec<u8> {
+    let mut builder = Builder::new(Vec::new());
+    for (kind, path, content) in members {
+        let link = matches!(kind, EntryType::Symlink | EntryType::Link);
+        let mut header = header(*kind, path, if link { 0 } else { content.len() as u64 });
+        if link {
+            header.set_link_name_literal(content).unwrap();
+            header.set_cksum();
+        }
+        builder.append(&header, if link { &b""[..] } else { content.as_bytes() }).unwrap();
+    }
+    builder.into_inner().unwrap()
+}
+
+fn walked(bytes: &[u8]) -> Result<Vec<(Member, String)>, TarError> {
+    let mut members = Vec::new();
+    walk(bytes, LIMITS, |member, content| {
+        let mut text = String::new();
+        content.read_to_string(&mut text)?;
+        members.push((member.clone(), text));
+        Ok(())
+    })?;
+    Ok(members)
+}
+
+/// What is said about an archive that is refused.
+fn refusal(bytes: &[u8]) -> String {
+    format!("{:#}", anyhow::Error::new(walked(bytes).unwrap_err()))
+}
+
+#[test]
+fn members_come_with_clean_paths_and_contents() {
+    let long = format!("./top/{}", "n".repeat(150));
+    let mut builder = Builder::new(Vec::new());
+    let mut file = Header::new_gnu();
+    file.set_size(5);
+    builder.append_data(&mut file, &long, &b"hello"[..]).unwrap();
+    let mut bytes = builder.into_inner().unwrap();
+    bytes.truncate(bytes.len() - 1024);
+    bytes.extend(archive(&[
+        (EntryType::Directory, "./", ""),
+        (EntryType::Directory, "top/dir/", ""),
+        (EntryType::Regular, "top/dir/file", "x"),
+        (EntryType::Symlink, "top/dir/link", "../other"),
+        (EntryType::Link, "top/again", "./top/dir/file"),
+    ]));
+    let members = walked(&bytes).unwrap();
+    let shown: Vec<(&str, &MemberKind, &str)> =
+        members.iter().map(|(m, text)| (m.path.as_str(), &m.kind, text.as_str())).collect();
+    assert_eq!(
+        shown,
+        [
+            (&long[2..], &MemberKind::File, "hello"),
+            ("top/dir", &MemberKind::Directory, ""),
+            ("top/dir/file", &MemberKind::File, "x"),
+            ("top/dir/link", &MemberKind::Symlink("../other".into()), ""),
+            ("top/again", &MemberKind::HardLink("top/dir/file".into()), ""),
+        ]
+    );
+}
+
+#[test]
+fn the_size_of_a_directory_stands_for_nothing_that_follows() {
+    let mut bytes = header(EntryType::Directory, "dir/", 512).as_bytes().to_vec();
+    bytes.extend(archive(&[(EntryType::Regular, "file", "x")]));
+    let members = walked(&bytes).unwrap();
+    let shown: Vec<_> = members.iter().map(|(m, text)| (m.path.as_str(), m.size, text.as_str())).collect();
+    assert_eq!(shown, [("dir", 0, ""), ("file", 1, "x")]);
+}
+
+/// A member with a pax record of one attribute before it.
+fn with_record(key: &str, value: &[u8], content: &[u8]) -> Vec<u8> {
+    let mut builder = Builder::new(Vec::new());
+    builder.append_pax_extensions([(key, value)]).unwrap();
+    builder.append(&header(EntryType::Regular, "file", 0), &b""[..]).unwrap();
+    let mut bytes = builder.into_inner().unwrap();
+    bytes.truncate(bytes.len() - 1024);
+    bytes.extend(content);
+    bytes.resize(bytes.len().next_multiple_of(512), 0);
+    bytes
+}
+
+#[test]
+fn a_pax_size_takes_the_place_of_the_headers() {
+    let members = walked(&with_record("size", b"5", b"hello")).unwrap();
+    assert_eq!((members[0].0.size, members[0].1.as_str()), (5, "hello"));
+}
+
+#[test]
+fn extension_records_are_believed_only_within_bounds() {
+    let long = "a/".repeat(PATH_LIMIT / 2 + 1);
+    for (key, value, expected) in [
+        ("path", long.as_bytes(), "the name is not usable"),
+        ("linkpath", long.as_bytes(), "the name is not usable"),
+        ("size", b"1152921504606846976", "claims 1152921504606846976 bytes"),
+        ("size", b"many", "gives 'many' as a size"),
+        ("GNU.sparse.major", b"1", "a sparse file of a form that kiln does not unpack"),
+    ] {
+        let error = refusal(&with_record(key, value, b""));
+        assert!(error.contains(expected), "{key}: {error}");
+    }
+}
+
+#[test]
+fn headers_are_counted() {
+    let comment = with_record("comment", b"x", b"");
+    let endless: Vec<u8> = (0..60).flat_map(|_| comment[..1024].to_vec()).collect();
+    assert_eq!(walked(&endless).unwrap(), []);
+    let many = [endless.clone(), endless].concat();
+    assert!(refusal(&many).contains("more than 100 members"));
+}
+
+#[test]
+fn hostile_members_are_refused_by_name() {
+    let cases: &[(EntryType, &str, &str, &str)] = &[
+        (EntryType::Regular, "/etc/passwd", "", "absolute"),
+        (EntryType::Regular, "a/../../b", "", "climbs out"),
+        (EntryType::Regular, "a\u{1}b", "", "not usable"),
+        (EntryType::Symlink, "a", "/etc", "leads out of the archive, to /etc"),
+        (EntryType::Symlink, "a/b", "../../c", "leads out"),
+        (EntryType::Link, "a", "../b", "leads out"),
+        (EntryType::Block, "disk", "", "type '4'"),
+        (EntryType::Fifo, "pipe", "", "type '6'"),
+    ];
+    for (kind, path, content, expected) in cases {
+        let error = refusal(&archive(&[(*kind, path, content)]));
+        assert!(error.contains(expected), "{path}: {error}");
+    }
+    let twice = archive(&[(EntryType::Regular, "a/Unix", ""), (EntryType::Regular, "a/unix", "")]);
+    let error = refusal(&twice);
+    assert!(error.contains("already taken by a/Unix"), "{error}");
+}
+
+#[test]
+fn sizes_are_believed_only_within_the_limits() {
+    for (kind, size) in [(EntryType::Regular, 1 << 60), (EntryType::GNULongName, 1 << 60)] {
+        let bytes = header(kind, "big", size);
+        let error = refusal(bytes.as_bytes());
+        assert!(error.contains("claims 1152921504606846976 bytes"), "{error}");
+    }
+}
+
+#[test]
+fn sparse_members_come_with_their_holes() {
+    let mut header = header(EntryType::GNUSparse, "disk.img", 5);
+    {
+        let gnu = header.as_gnu_mut().unwrap();
+        for (slot, (offset, length)) in [(3, 2), (10, 3), (16, 0)].into_iter().enumerate() {
+            gnu.sparse[slot].set_offset(offset);
+            gnu.sparse[slot].set_length(length);
+        }
+        gnu.set_real_size(16);
+    }
+    header.set_cksum();
+    let mut bytes = header.as_bytes().to_vec();
+    bytes.extend(b"abcde");
+    bytes.resize(2048, 0);
+    let (member, content) = walked(&bytes).unwrap().remove(0);
+    assert_eq!(member.size, 16);
+    assert_eq!(content, "\0\0\0ab\0\0\0\0\0cde\0\0\0");
+
+    header.as_gnu_mut().unwrap().sparse[1].set_offset(4);
+    header.set_cksum();
+    bytes[..512].copy_from_slice(header.as_bytes());
+    let error = refusal(&bytes);
+    assert!(error.contains("map of a sparse file is damaged"), "{error}");
+}
+
+#[test]
+fn an_early_end_is_an_error() {
+    let bytes = archive(&[(EntryType::Regular, "a", "some contents")]);
+    let error = walked(&bytes[..520]).unwrap_err();
+    assert!(error.to_string().starts_with("tar member 1"), "{error}");
+}
