@@ -8,6 +8,13 @@ use crate::wire::{Code, Response};
 /// The prefix of keys that show the machine itself.
 const SDC: &str = "sdc:";
 
+/// How many bytes of metadata a guest's PUT may make of what there is: the original knows no limit but its disk. As
+/// JSON it is up to six times as much.
+const METADATA_LIMIT: usize = 8 << 20;
+
+/// What one key costs beside the bytes of its name and value.
+const KEY_COST: usize = 64;
+
 /// Answers questions about one machine.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Agent {
@@ -64,6 +71,10 @@ impl Agent {
             return self.delete(key);
         }
         let value = String::from_utf8_lossy(value).into_owned();
+        let asked = key.len().saturating_add(value.len()).saturating_add(KEY_COST);
+        if self.metadata_size().saturating_add(asked) > METADATA_LIMIT {
+            return Err(failure("There is no room for more metadata."));
+        }
         self.update(key, |home, key| drop(home.insert(key.to_owned(), value.into())))
     }
 
@@ -96,6 +107,13 @@ impl Agent {
         };
         change(home, &key);
         Ok(Update { description, response: success("OK") })
+    }
+
+    fn metadata_size(&self) -> usize {
+        let homes = [self.description.customer_metadata(), self.description.internal_metadata()];
+        let cost =
+            |(key, value): (&String, &Value)| KEY_COST + key.len() + value.as_str().map_or(0, str::len);
+        homes.into_iter().flatten().map(cost).sum()
     }
 
     /// Whether a key without `sdc:` is looked up in the internal metadata, and nowhere else.
@@ -317,6 +335,25 @@ mod tests {
         let scripted = Agent::new(agent.put(b"operator-script", b"x").expect("allowed").description);
         assert_eq!(said(&scripted.get(b"sdc:operator-script")), "SUCCESS x");
         assert_eq!(said(&scripted.get(b"operator-script")), "NOTFOUND");
+    }
+
+    #[test]
+    fn a_guest_cannot_fill_the_host() {
+        let mut agent = agent();
+        let value = vec![b'x'; 1 << 20];
+        let kept = (0..20).take_while(|count| match agent.put(format!("key{count}").as_bytes(), &value) {
+            Ok(update) => {
+                agent = Agent::new(update.description);
+                true
+            }
+            Err(refusal) => {
+                assert_eq!(said(&refusal), "FAILURE There is no room for more metadata.");
+                false
+            }
+        });
+        assert_eq!(kept.count(), 7);
+        let agent = Agent::new(agent.delete(b"key0").expect("allowed").description);
+        assert!(agent.put(b"key7", &value).is_ok(), "there is room again");
     }
 
     #[test]

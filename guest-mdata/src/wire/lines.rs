@@ -1,5 +1,8 @@
 //! A byte stream cut into lines, within a bound.
 
+/// How many bytes of room are kept between lines. What a longer line needed is given back after it.
+const ROOM: usize = 64 << 10;
+
 /// What [`Lines`] found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Line<'a> {
@@ -46,8 +49,8 @@ impl Lines {
             let Some(length) = self.bytes[self.searched..].iter().position(|&byte| byte == b'\n') else {
                 self.searched = self.bytes.len();
                 let partial = self.start..self.bytes.len();
-                if self.dropping {
-                    self.start = self.bytes.len();
+                if self.dropping || partial.is_empty() {
+                    self.forget();
                 } else if partial.len() > self.limit {
                     self.dropping = true;
                     self.start = self.bytes.len();
@@ -67,6 +70,18 @@ impl Lines {
                 Line::Whole(&self.bytes[line])
             });
         }
+    }
+
+    /// Drops all bytes, and the room of a long line with them.
+    fn forget(&mut self) {
+        self.bytes.clear();
+        self.bytes.shrink_to(ROOM);
+        (self.start, self.searched) = (0, 0);
+    }
+
+    /// How many bytes of memory are in use, for finished lines that were not taken out too.
+    pub fn held(&self) -> usize {
+        self.bytes.capacity()
     }
 
     /// The beginning of a line whose end has not come yet. Empty while a line that is too long is dropped.
@@ -110,6 +125,22 @@ mod tests {
         assert_eq!(lines.partial(), b"");
         lines.push(b"q\nabcd\nabcde\n\n");
         assert_eq!(all(&mut lines), [Ok(b"abcd".to_vec()), Err(b"abcde".to_vec()), Ok(Vec::new())]);
+    }
+
+    #[test]
+    fn the_room_of_a_long_line_is_given_back() {
+        let mut lines = Lines::new(1 << 20);
+        lines.push(&vec![b'x'; 1 << 20]);
+        assert_eq!(all(&mut lines), []);
+        assert!(lines.held() >= 1 << 20);
+        lines.push(b"\n");
+        assert_eq!(all(&mut lines).len(), 1);
+        assert!(lines.held() <= super::ROOM);
+        lines.push(&vec![b'x'; (1 << 20) + 1]);
+        assert_eq!(all(&mut lines).len(), 1);
+        lines.push(b"x");
+        assert_eq!(all(&mut lines), []);
+        assert!(lines.held() <= super::ROOM, "while the rest of the line is dropped");
     }
 
     proptest! {

@@ -42,8 +42,11 @@ pub fn open(path: &Path) -> Result<UnixStream> {
         let mut buffer = [0; 4096];
         loop {
             match reading.read(&mut buffer) {
-                // No byte is no end: the port reads as empty while the line is quiet.
-                Ok(0) => thread::sleep(Duration::from_millis(10)),
+                // The port waits for a byte, so there is none only after a hang-up.
+                Ok(0) => {
+                    tracing::warn!("the serial device was hung up");
+                    break;
+                }
                 Ok(count) if to_server.write_all(&buffer[..count]).is_err() => break,
                 Ok(_) => {}
                 Err(error) if matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::Interrupted) => {}

@@ -11,7 +11,8 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
+use rustix::fs::OFlags;
 
 use crate::report::Hint;
 
@@ -33,10 +34,13 @@ impl Claim {
         lock_path.push(".lock");
         let lock_path = PathBuf::from(lock_path);
         let mut lock = lock(&lock_path, path)?;
-        let mut words = String::new();
-        // A lock file is two short lines; whatever is longer is none.
-        (&mut lock).take(200).read_to_string(&mut words).context("cannot read the lock file")?;
-        let ours = words.lines().nth(1).unwrap_or_default();
+        let Some(ours) = read_identity(&mut lock)? else {
+            return Err(anyhow::anyhow!(
+                "{} is there already, and no lock file of kiln",
+                lock_path.display()
+            ))
+            .hint("choose another name, or remove it yourself if nobody needs it");
+        };
         let claim = Claim { path: path.to_owned(), lock_path, lock };
         match identity(path) {
             None => {}
@@ -90,10 +94,11 @@ fn lock(lock_path: &Path, path: &Path) -> Result<File> {
             .create(true)
             .truncate(false)
             .mode(0o600)
-            .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
+            .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed())
             .open(lock_path)
             .with_context(|| format!("cannot make the lock file {}", lock_path.display()))
             .hint("choose a name in a folder that you may write to")?;
+        ensure!(lock.metadata()?.is_file(), "{} is there already, and no file", lock_path.display());
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -111,6 +116,23 @@ fn lock(lock_path: &Path, path: &Path) -> Result<File> {
             return Ok(lock);
         }
     }
+}
+
+/// What a lock file says that the name was given to, nothing if it says nothing yet, and `None` if it is no lock file.
+fn read_identity(lock: &mut File) -> Result<Option<String>> {
+    let mut bytes = Vec::new();
+    // A lock file is two short lines; whatever is longer is none.
+    lock.take(200).read_to_end(&mut bytes).context("cannot read the lock file")?;
+    let words = String::from_utf8_lossy(&bytes);
+    let lines: Vec<&str> = words.lines().collect();
+    Ok(match lines.as_slice() {
+        [] => Some(String::new()),
+        [pid, identity] if pid.parse::<u32>().is_ok() => {
+            let ours = identity.starts_with("socket ") || identity.starts_with("link ");
+            ours.then(|| (*identity).to_owned())
+        }
+        _ => None,
+    })
 }
 
 /// What stands at a path: the words by which a lock file knows it again.
@@ -201,6 +223,21 @@ mod tests {
         assert!(message(Claim::take(&path)).contains("nobody listens on"));
         assert!(path.exists());
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no lock file stays");
+    }
+
+    #[test]
+    fn a_file_that_only_has_the_name_of_a_lock_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, lock) = (folder.path().join("socket"), folder.path().join("socket.lock"));
+        for words in ["precious\n", "1\n2\n", "1\nother 1 2 3\n", &"9\n".repeat(300)] {
+            std::fs::write(&lock, words).unwrap();
+            assert!(message(Claim::take(&path)).contains("no lock file of kiln"));
+            assert_eq!(std::fs::read_to_string(&lock).unwrap(), words);
+        }
+        std::fs::remove_file(&lock).unwrap();
+        std::fs::create_dir(&lock).unwrap();
+        message(Claim::take(&path));
+        assert!(lock.is_dir());
     }
 
     #[test]

@@ -11,8 +11,9 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use rustix::fs::{Mode, OFlags};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with, sockopt};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 
@@ -120,7 +121,13 @@ impl Endpoint {
                     .with_context(|| format!("cannot listen at {address}"))
                     .hint("use an address of this machine and a free port, or port 0 for any")?;
                 listener.set_nonblocking(true)?;
-                Ok(Endpoint::Tcp { address: listener.local_addr()?, listener })
+                let address = listener.local_addr()?;
+                if !address.ip().is_loopback() {
+                    tracing::warn!(
+                        "whoever reaches {address} over the network can read and change the metadata"
+                    );
+                }
+                Ok(Endpoint::Tcp { address, listener })
             }
             Listen::Pty(link) => open_pty(link.as_deref()),
         }
@@ -132,7 +139,7 @@ impl Endpoint {
     /// The serial device cannot be opened, or the path can never become a socket.
     pub fn dial(dial: &Dial) -> Result<Endpoint> {
         let first = match dial {
-            Dial::Unix(path) => match UnixStream::connect(path) {
+            Dial::Unix(path) => match connect(path) {
                 Ok(stream) => Some(stream),
                 Err(error) if may_come(&error) => None,
                 Err(error) => {
@@ -171,8 +178,7 @@ impl Endpoint {
                 let Some((stream, _)) = unless_nobody(listener.accept())? else { return Ok(None) };
                 stream.set_nonblocking(true)?;
                 *count += 1;
-                let pid = rustix::net::sockopt::socket_peercred(&stream)
-                    .map_or(0, |peer| peer.pid.as_raw_nonzero().get());
+                let pid = sockopt::socket_peercred(&stream).map_or(0, |peer| peer.pid.as_raw_nonzero().get());
                 Ok(Some(Opened {
                     channel: Box::new(stream),
                     peer: format!("client {count} (process {pid})"),
@@ -183,6 +189,8 @@ impl Endpoint {
                 stream.set_nonblocking(true)?;
                 // Answers are small and asked for one at a time: nothing is gained by waiting for more.
                 stream.set_nodelay(true)?;
+                // A peer whose machine went away says nothing of it.
+                sockopt::set_socket_keepalive(&stream, true)?;
                 Ok(Some(Opened { channel: Box::new(stream), peer: address.to_string() }))
             }
             Self::Pty { master, name, .. } => {
@@ -195,7 +203,7 @@ impl Endpoint {
                 }
                 let opened = match (first.take(), &*dial) {
                     (Some(stream), _) => Ok(stream),
-                    (None, Dial::Unix(path)) => UnixStream::connect(path),
+                    (None, Dial::Unix(path)) => connect(path),
                     (None, Dial::Tty(path)) => bridge::open(path).map_err(io::Error::other),
                 };
                 match opened {
@@ -220,10 +228,16 @@ impl Endpoint {
     }
 
     /// Notes that a channel ended.
-    pub fn ended(&mut self) {
-        if let Self::Dial { busy, next, .. } = self {
-            (*busy, *next) = (false, Instant::now() + AGAIN);
+    ///
+    /// # Errors
+    /// There will be no other: somebody hung up the terminal.
+    pub fn ended(&mut self) -> Result<()> {
+        match self {
+            Self::Dial { busy, next, .. } => (*busy, *next) = (false, Instant::now() + AGAIN),
+            Self::Pty { name, .. } => bail!("somebody hung up the terminal {}", name.display()),
+            Self::Unix { .. } | Self::Tcp { .. } => {}
         }
+        Ok(())
     }
 
     /// Whether one and the same channel serves one guest after the other, so that it outlives any of them.
@@ -242,6 +256,15 @@ fn unless_nobody<T>(accepted: io::Result<T>) -> io::Result<Option<T>> {
         Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// Connects to a socket without waiting: one that somebody has and that takes no more connections would hold the server
+/// up, deaf to its signals.
+fn connect(path: &Path) -> io::Result<UnixStream> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
+    Ok(socket.into())
 }
 
 /// Whether a socket that cannot be connected to now may become one that can.

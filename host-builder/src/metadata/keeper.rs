@@ -2,13 +2,13 @@
 
 use std::fs::{self, Metadata};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, fchown};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 /// Writes descriptions to the data file, one after the other, in a thread of its own.
 #[derive(Debug)]
@@ -28,7 +28,9 @@ impl Keeper {
     pub fn start(path: &Path) -> Result<Keeper> {
         // The file itself is replaced, not a link to it.
         let path = fs::canonicalize(path).with_context(|| format!("cannot find {}", path.display()))?;
-        let mut file = DataFile { last: Stamp::of(&fs::metadata(&path)?), path };
+        let found = fs::metadata(&path).with_context(|| format!("cannot find {}", path.display()))?;
+        ensure!(found.is_file(), "{} is no file that could be replaced", path.display());
+        let mut file = DataFile { last: Stamp::of(&found), path };
         Self::with(move |text| file.replace(text))
     }
 
@@ -61,10 +63,10 @@ impl Keeper {
 
     /// How the oldest description that was not told of went, if it is done.
     pub fn result(&mut self) -> Option<io::Result<()>> {
-        let result = self.results.try_recv().ok()?;
-        // One ring a result; it is sent after the result, so it may be under way still and rings for nothing then.
-        let _ = self.bell.read(&mut [0]);
-        Some(result)
+        // A ring follows its result, so whoever hears it finds that. The bell is quieted first, because a ring that comes
+        // for a result that was taken already must not keep it ringing.
+        while self.bell.read(&mut [0; 64]).is_ok_and(|count| count > 0) {}
+        self.results.try_recv().ok()
     }
 }
 
@@ -103,6 +105,8 @@ impl DataFile {
         let folder = self.path.parent().unwrap_or(Path::new("/"));
         let mut file = tempfile::Builder::new().prefix(".kiln-metadata-").tempfile_in(folder)?;
         file.write_all(text.as_bytes())?;
+        // The superuser keeps a user's file that user's. Others may not give files away, and need not.
+        let _ = fchown(file.as_file(), Some(old.uid()), Some(old.gid()));
         file.as_file().set_permissions(old.permissions())?;
         file.as_file().sync_all()?;
         let file = file.persist(&self.path).map_err(|error| error.error)?;
@@ -140,6 +144,21 @@ pub mod tests {
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
         assert_eq!(io::read_to_string(before).unwrap(), "{}", "the old file was never written to");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn the_bell_rings_once_a_result() {
+        let (mut keeper, go) = slow();
+        for _ in 0..1000 {
+            keeper.keep(String::new());
+            go.send(Ok(())).unwrap();
+            // Asked without waiting for the bell, so that its ring often comes afterwards.
+            while keeper.result().is_none() {}
+        }
+        drop(keeper.texts.take());
+        keeper.thread.take().unwrap().join().unwrap();
+        assert!(keeper.result().is_none());
+        assert_eq!(keeper.bell.read(&mut [0]).unwrap(), 0, "the other end is gone, and nothing rings");
     }
 
     #[test]

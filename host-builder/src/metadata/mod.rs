@@ -7,6 +7,8 @@ mod endpoint;
 mod keeper;
 mod server;
 
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
@@ -106,18 +108,17 @@ pub fn run(arguments: Arguments, report: &Report) -> Result<Ending> {
 
 fn read_data(path: &Path) -> Result<Description> {
     let hint = "give --data the JSON of one machine, as `vmadm get UUID` prints it; {} is the smallest";
-    let size = std::fs::metadata(path)
-        .with_context(|| format!("cannot read the data file {}", path.display()))
-        .hint(hint)?
-        .len();
-    ensure!(
-        size <= DATA_LIMIT,
-        "the data file {} has {size} bytes; more than {DATA_LIMIT} cannot be one machine's",
-        path.display()
-    );
-    let bytes = std::fs::read(path)
+    let mut bytes = Vec::new();
+    // It may be a pipe, whose length nobody knows before its end.
+    File::open(path)
+        .and_then(|file| file.take(DATA_LIMIT + 1).read_to_end(&mut bytes))
         .with_context(|| format!("cannot read the data file {}", path.display()))
         .hint(hint)?;
+    ensure!(
+        bytes.len() as u64 <= DATA_LIMIT,
+        "the data file {} has more than {DATA_LIMIT} bytes, which cannot be one machine's",
+        path.display()
+    );
     let value = serde_json::from_slice(&bytes)
         .with_context(|| format!("the data file {} is not JSON", path.display()))
         .hint(hint)?;

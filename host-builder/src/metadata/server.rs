@@ -18,12 +18,18 @@ use super::keeper::Keeper;
 /// The longest line in bytes. A value that is put is base64 twice, so the largest has about 2 MiB.
 const LINE_LIMIT: usize = 4 << 20;
 
-/// How many bytes of unfinished lines are held for all connections together.
-const UNFINISHED_LIMIT: usize = 64 << 20;
+/// How many bytes of unfinished lines and of answers that nobody has read yet are held for all connections together.
+const HELD_LIMIT: usize = 128 << 20;
 
 /// How many bytes of answers wait for one guest to read them. What comes after that is dropped, as it would be by a
 /// serial line with nobody at its end: the guest asks again.
 const OUTGOING_LIMIT: usize = 32 << 20;
+
+/// How many bytes of room for answers are kept for a guest that has read everything.
+const OUTGOING_ROOM: usize = 64 << 10;
+
+/// How much of a guest's words the log shows, in bytes.
+const LOGGED: usize = 200;
 
 /// How many bytes of changes wait to be kept.
 const WAITING_LIMIT: usize = 64 << 20;
@@ -55,9 +61,13 @@ struct Connection {
     peer: String,
     conversation: Conversation,
     outgoing: Vec<u8>,
+    /// How much of that is written.
+    written: usize,
+    /// Whether the log tells already that the other side does not read.
+    choked: bool,
     /// Whether the other side will say nothing more; it may still read.
     ended: bool,
-    /// Whether an answer is still to come from the keeper.
+    /// How many answers are still to come from the keeper.
     waiting: usize,
 }
 
@@ -115,7 +125,7 @@ impl Server {
     /// Serves until `stop` becomes readable.
     ///
     /// # Errors
-    /// The system cannot wait for channels any more.
+    /// The system cannot wait for channels any more, or somebody hung up the terminal.
     pub fn run(mut self, mut endpoint: Endpoint, stop: &UnixStream) -> Result<()> {
         loop {
             self.welcome(&mut endpoint);
@@ -126,19 +136,12 @@ impl Server {
             self.settle();
             for id in ready {
                 self.serve(id, endpoint.is_line());
+                self.shed(endpoint.is_line());
             }
-            self.shed(endpoint.is_line());
-            let done = |connection: &Connection| {
-                connection.ended && connection.outgoing.is_empty() && connection.waiting == 0
-            };
-            self.connections.retain(|_, connection| {
-                let done = done(connection);
-                if done {
-                    tracing::debug!("{}: gone", connection.peer);
-                    endpoint.ended();
-                }
-                !done
-            });
+            for (_, connection) in self.connections.extract_if(.., |_, connection| connection.is_done()) {
+                tracing::debug!("{}: gone", connection.peer);
+                endpoint.ended()?;
+            }
         }
     }
 
@@ -157,6 +160,8 @@ impl Server {
                         peer,
                         conversation: Conversation::new(self.dialect, LINE_LIMIT),
                         outgoing: Vec::new(),
+                        written: 0,
+                        choked: false,
                         ended: false,
                         waiting: 0,
                     };
@@ -182,11 +187,16 @@ impl Server {
             fds.push(PollFd::from_borrowed_fd(listener.as_fd(), PollFlags::IN));
         }
         let guests = fds.len();
-        let ids: Vec<u64> = self.connections.keys().copied().collect();
-        for connection in self.connections.values() {
+        let mut ids = Vec::with_capacity(self.connections.len());
+        for (id, connection) in &self.connections {
             let mut wanted = PollFlags::empty();
             wanted.set(PollFlags::IN, !connection.ended);
-            wanted.set(PollFlags::OUT, !connection.outgoing.is_empty());
+            wanted.set(PollFlags::OUT, connection.unwritten() > 0);
+            // A hang-up is told whether one wants to know or not, so who waits only for the keeper is left out.
+            if wanted.is_empty() {
+                continue;
+            }
+            ids.push(*id);
             fds.push(PollFd::from_borrowed_fd(connection.channel.as_fd(), wanted));
         }
         let full = self.full_until.map(|until| until.saturating_duration_since(Instant::now()));
@@ -226,7 +236,7 @@ impl Server {
                     connection.ended = true;
                     // A reset connection takes nothing more; a line may have somebody else at its end next.
                     if !is_line {
-                        connection.outgoing.clear();
+                        connection.forget();
                     }
                 }
             }
@@ -242,7 +252,7 @@ impl Server {
             let Some(heard) = connection.conversation.next_heard() else { return };
             match heard {
                 Heard::Formality { what, answer } => {
-                    tracing::info!("{}: {what}", connection.peer);
+                    tracing::info!("{}: {}", connection.peer, shown(what.as_bytes()));
                     connection.say(&answer);
                 }
                 Heard::Nothing { why } => tracing::info!("{}: no answer to {why}", connection.peer),
@@ -320,24 +330,27 @@ impl Server {
         }
     }
 
-    /// Keeps the memory of unfinished lines within its bound, at the cost of whoever has the longest.
+    /// Keeps the memory of all connections within its bound, at the cost of whoever has the most. A line alone is never
+    /// that large.
     fn shed(&mut self, is_line: bool) {
-        let total: usize =
-            self.connections.values().map(|connection| connection.conversation.unfinished()).sum();
-        if total <= UNFINISHED_LIMIT {
+        let total: usize = self.connections.values().map(Connection::held).sum();
+        if is_line || total <= HELD_LIMIT {
             return;
         }
-        let longest =
-            self.connections.values_mut().max_by_key(|connection| connection.conversation.unfinished());
-        if let Some(connection) = longest {
-            tracing::warn!("{}: its line is long and memory short", connection.peer);
+        if let Some(connection) = self.connections.values_mut().max_by_key(|connection| connection.held()) {
+            tracing::warn!("{}: sent off, because it holds the most and memory is short", connection.peer);
             connection.conversation = Conversation::new(self.dialect, LINE_LIMIT);
-            if !is_line {
-                connection.ended = true;
-                connection.outgoing.clear();
-            }
+            connection.ended = true;
+            connection.forget();
         }
     }
+}
+
+/// A guest's words as the log shows them: in one line, without control characters, and not all of them.
+fn shown(words: &[u8]) -> String {
+    let cut = words.len() > LOGGED;
+    let words = String::from_utf8_lossy(&words[..words.len().min(LOGGED)]);
+    format!("{}{}", words.escape_default(), if cut { "…" } else { "" })
 }
 
 fn refusal(text: &str) -> Response {
@@ -347,41 +360,69 @@ fn refusal(text: &str) -> Response {
 impl Connection {
     /// Answers a question, and logs both without any value.
     fn answer(&mut self, request: &Request, envelope: &Envelope, response: &Response) {
-        let key = String::from_utf8_lossy(request.key().unwrap_or_default());
+        let key = shown(request.key().unwrap_or_default());
         let code = response.code.word();
         let what = match response.code {
             Code::Success => format!("{} bytes", response.payload.len()),
-            _ => String::from_utf8_lossy(&response.payload).into_owned(),
+            Code::NotFound | Code::Failure | Code::Other(_) => shown(&response.payload),
         };
-        tracing::info!("{}: {} {}: {code} {what}", self.peer, request.verb(), key.escape_default());
+        tracing::info!("{}: {} {key}: {code} {what}", self.peer, request.verb());
         self.say(&envelope.seal(response));
     }
 
     fn say(&mut self, bytes: &[u8]) {
-        if self.outgoing.len() + bytes.len() > OUTGOING_LIMIT {
-            tracing::warn!("{}: does not read; an answer is dropped", self.peer);
+        if self.unwritten() + bytes.len() > OUTGOING_LIMIT {
+            if !std::mem::replace(&mut self.choked, true) {
+                tracing::warn!("{}: does not read; answers are dropped", self.peer);
+            }
             return;
+        }
+        // What is written already goes when it is the larger part, so that a byte is moved once at most.
+        if self.written > self.unwritten() {
+            self.outgoing.drain(..self.written);
+            self.written = 0;
         }
         self.outgoing.extend_from_slice(bytes);
     }
 
+    /// How many bytes the other side has still to take.
+    fn unwritten(&self) -> usize {
+        self.outgoing.len() - self.written
+    }
+
+    /// How many bytes of memory are held.
+    fn held(&self) -> usize {
+        self.conversation.held() + self.outgoing.capacity()
+    }
+
+    /// Whether nothing more will come of this connection.
+    fn is_done(&self) -> bool {
+        self.ended && self.unwritten() == 0 && self.waiting == 0
+    }
+
+    /// Drops all answers that are not written.
+    fn forget(&mut self) {
+        self.outgoing.clear();
+        self.outgoing.shrink_to(OUTGOING_ROOM);
+        (self.written, self.choked) = (0, false);
+    }
+
     /// Writes what can be written now.
     fn flush(&mut self) {
-        let mut written = 0;
-        while written < self.outgoing.len() {
-            match self.channel.write(&self.outgoing[written..]) {
-                Ok(count) => written += count,
+        while self.unwritten() > 0 {
+            match self.channel.write(&self.outgoing[self.written..]) {
+                Ok(0) => return,
+                Ok(count) => self.written += count,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(error) => {
                     tracing::debug!("{}: {error}", self.peer);
                     self.ended = true;
-                    self.outgoing.clear();
-                    return;
+                    break;
                 }
             }
         }
-        self.outgoing.drain(..written);
+        self.forget();
     }
 }
 
@@ -515,6 +556,40 @@ mod tests {
         assert_eq!(rest.len() % one, 0, "whole answers only");
         assert!((10..100).contains(&(rest.len() / one)), "{} answers", rest.len() / one);
         server.end();
+    }
+
+    #[test]
+    fn what_the_log_shows_of_a_guests_words_is_short_and_harmless() {
+        assert_eq!(shown(b"sdc:nics"), "sdc:nics");
+        assert_eq!(shown(b"a\x1b[2J\n"), "a\\u{1b}[2J\\n");
+        assert!(shown(&[b'x'; 5000]).len() < 300);
+    }
+
+    #[test]
+    fn who_left_during_a_slow_put_does_not_wake_the_server() {
+        let (channel, guest) = UnixStream::pair().unwrap();
+        drop(guest);
+        let (_stop, heard) = UnixStream::pair().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let endpoint = Endpoint::listen(&Listen::Unix(folder.path().join("socket"))).unwrap();
+        let agent = Agent::new(Description::new(json!({})).unwrap());
+        let mut server = Server::new(agent, Dialect::Current, None);
+        // Its only timeout is over, so that it looks once and does not wait.
+        server.full_until = Some(Instant::now());
+        let connection = Connection {
+            channel: Box::new(channel),
+            peer: "guest".to_owned(),
+            conversation: Conversation::new(Dialect::Current, LINE_LIMIT),
+            outgoing: Vec::new(),
+            written: 0,
+            choked: false,
+            ended: false,
+            waiting: 1,
+        };
+        server.connections.insert(7, connection);
+        assert_eq!(server.wait(&endpoint, &heard).unwrap(), Some(vec![7]), "the hang-up is noticed");
+        server.connections.get_mut(&7).unwrap().ended = true;
+        assert_eq!(server.wait(&endpoint, &heard).unwrap(), Some(vec![]), "and then it is known");
     }
 
     #[test]
