@@ -1,9 +1,10 @@
 /* Reading and writing, and mapping files into memory. */
 #include "shim.h"
 #include "illumos/files.h"
+#include "illumos/processes.h"
 #include "illumos/sockets.h"
-#include <limits.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/random.h>
@@ -115,14 +116,14 @@ static short poll_to_illumos(short events)
 	return illumos;
 }
 
-static int wait_for(struct pollfd *fds, unsigned long count, const struct timespec *timeout)
+static int wait_for(struct pollfd *fds, unsigned long count, const struct timespec *timeout, const sigset_t *mask)
 {
 	struct pollfd *own = calloc(count + 1, sizeof *own);
 	if (own == NULL)
 		return -1;
 	for (unsigned long i = 0; i < count; i++)
 		own[i] = (struct pollfd){.fd = fds[i].fd, .events = poll_to_linux(fds[i].events)};
-	int ready = ppoll(own, count, timeout, NULL);
+	int ready = ppoll(own, count, timeout, mask);
 	int error = errno;
 	for (unsigned long i = 0; ready >= 0 && i < count; i++)
 		fds[i].revents = poll_to_illumos(own[i].revents);
@@ -136,7 +137,20 @@ ILLUMOS(int, poll, (struct pollfd *fds, unsigned long count, int milliseconds))
 	LOOKS("poll", "%d, %lu, %d", count > 0 ? fds->fd : -1, count, milliseconds);
 	struct timespec timeout = {.tv_sec = milliseconds / 1000, .tv_nsec = milliseconds % 1000 * 1000000l};
 	struct timespec real = shim_real_duration(&timeout);
-	DONE(wait_for(fds, count, milliseconds < 0 ? NULL : &real));
+	DONE(wait_for(fds, count, milliseconds < 0 ? NULL : &real, NULL));
+}
+
+ILLUMOS(int, ppoll,
+	(struct pollfd *fds, unsigned long count, const struct timespec *timeout, const struct il_sigset *mask))
+{
+	LOOKS("ppoll", "%d, %lu", count > 0 ? fds->fd : -1, count);
+	struct timespec real;
+	sigset_t own;
+	if (timeout != NULL)
+		real = shim_real_duration(timeout);
+	if (mask != NULL)
+		shim_sigset_to_linux(mask, &own);
+	DONE(wait_for(fds, count, timeout == NULL ? NULL : &real, mask == NULL ? NULL : &own));
 }
 
 /* -- memory, usr/src/uts/common/sys/mman.h -- */

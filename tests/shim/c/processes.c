@@ -68,6 +68,12 @@ ILLUMOS(int, setgid, (gid_t gid))
 	DONE(setgid(gid));
 }
 
+ILLUMOS(int, setegid, (gid_t gid))
+{
+	CHANGES("setegid", "%d", gid);
+	DONE(setegid(gid));
+}
+
 ILLUMOS(int, setgroups, (int count, const gid_t *groups))
 {
 	CHANGES("setgroups", "%d", count);

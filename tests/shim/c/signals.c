@@ -199,7 +199,7 @@ ILLUMOS(int, sigaction, (int signal, const struct il_sigaction *new, struct il_s
 ILLUMOS(void *, signal, (int signal, void *handler))
 {
 	struct il_sigaction new = {.handler = handler, .flags = IL_SA_RESETHAND | IL_SA_NODEFER}, old;
-	if (signal == 18 && handler == SIG_IGN)
+	if (shim_signal_to_linux(signal) == SIGCHLD && handler == SIG_IGN)
 		new.flags |= IL_SA_NOCLDWAIT;
 	return act(signal, &new, &old) < 0 ? (void *)SIG_ERR : old.handler;
 }

@@ -27,11 +27,21 @@ impl Guest {
     pub fn for_tests() -> Self {
         Self { output: None, with_probe: true, twice: true }
     }
+
+    /// What images carry, in [`usual_folder`].
+    pub fn shipped() -> Self {
+        Self { output: None, with_probe: false, twice: false }
+    }
+}
+
+/// Where the programs go unless told otherwise.
+pub fn usual_folder() -> PathBuf {
+    scratch::target_folder().join("guest-programs")
 }
 
 /// Runs the task.
 pub fn run(options: &Guest) -> Result<()> {
-    let output = options.output.clone().unwrap_or_else(|| scratch::target_folder().join("guest-programs"));
+    let output = options.output.clone().unwrap_or_else(usual_folder);
     let programs: Vec<&Program> = SHIPPED.iter().chain(options.with_probe.then_some(&PROBE)).collect();
     guest::make(&Workshop::here(), &programs, &output)?;
     if options.twice {

@@ -5,5 +5,6 @@ pub mod demo;
 pub mod fuzz;
 pub mod guest;
 pub mod setup;
+pub mod shim;
 pub mod test;
 pub mod vm;

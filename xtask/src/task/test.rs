@@ -14,7 +14,7 @@ use kiln_harness::{scratch, tools};
 use crate::machine;
 use crate::task::guest::{self, Guest};
 use crate::task::setup::{self, Purpose};
-use crate::task::{fuzz, vm};
+use crate::task::{fuzz, shim, vm};
 
 /// Set for the tests by `--long`: property tests that choose their own number of cases then run many more.
 const LONG: &str = "KILN_LONG_TESTS";
@@ -32,7 +32,7 @@ const BARE: [&str; 2] = ["host-builder/formats/bootdisk/loader", "host-builder/s
 const BARE_TARGET: &str = "x86_64-unknown-none";
 
 /// Packages with code that only the guest's target compiles.
-const GUEST_PACKAGES: &[&str] = &["guest-rt", "guest-mdata", "guest-init", "kiln-probe"];
+const GUEST_PACKAGES: &[&str] = &["guest-rt", "guest-mdata", "guest-init", "kiln-probe", "kiln-conformance"];
 
 /// Seconds that each fuzz target gets.
 const FUZZ_SECONDS: u32 = 10;
@@ -165,7 +165,13 @@ impl Steps<'_> {
     }
 
     fn ring_two(&mut self) -> Result<()> {
-        self.end_to_end("command line", &["cli_"], || Ok(()))
+        self.end_to_end("command line", &["cli_"], || Ok(()))?;
+        for platform in shim::PLATFORMS {
+            let tests = self.cargo_test();
+            let name = format!("guest programs as illumos executables, platform {platform}");
+            self.step(&name, || shim::run(tests, platform));
+        }
+        Ok(())
     }
 
     fn ring_three(&mut self) -> Result<()> {

@@ -36,7 +36,6 @@
 #define IL_F_SETLK 6
 #define IL_F_SETLKW 7
 #define IL_F_DUP2FD 9
-#define IL_F_FREESP 11
 #define IL_F_GETLK 14
 #define IL_F_DUPFD_CLOEXEC 37
 #define IL_F_RDLCK 1

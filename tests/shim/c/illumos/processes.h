@@ -22,7 +22,6 @@ struct il_sigset {
 #define IL_SA_ONSTACK 0x1
 #define IL_SA_RESETHAND 0x2
 #define IL_SA_RESTART 0x4
-#define IL_SA_SIGINFO 0x8
 #define IL_SA_NODEFER 0x10
 #define IL_SA_NOCLDWAIT 0x10000
 #define IL_SA_NOCLDSTOP 0x20000
@@ -60,8 +59,6 @@ struct il_stack {
 	size_t size;
 	int32_t flags;
 };
-#define IL_SS_ONSTACK 1
-#define IL_SS_DISABLE 2
 
 #define IL_SIG_BLOCK 1
 #define IL_SIG_UNBLOCK 2

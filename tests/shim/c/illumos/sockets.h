@@ -34,8 +34,6 @@
 #define IL_SO_TYPE 0x1008
 #define IL_SO_PROTOTYPE 0x1009
 #define IL_SO_DOMAIN 0x100c
-#define IL_SCM_RIGHTS 0x1010
-#define IL_SO_TIMESTAMP 0x1013
 
 #define IL_MSG_OOB 0x1
 #define IL_MSG_PEEK 0x2

@@ -39,7 +39,3 @@ struct il_passwd {
 	uint32_t uid, gid;
 	char *age, *comment, *gecos, *dir, *shell;
 };
-
-/* uadmin(2), sys/uadmin.h: reboot, halt. */
-#define IL_A_REBOOT 1
-#define IL_A_SHUTDOWN 2

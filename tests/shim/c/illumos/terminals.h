@@ -12,8 +12,6 @@ _Static_assert(sizeof(struct il_termios) == 36, "sys/termios.h, struct termios")
 /* Positions in c_cc. VMIN and VTIME share their cells with VEOF and VEOL: outside canonical mode the cell is the count. */
 #define IL_VEOF 4
 #define IL_VEOL 5
-#define IL_VMIN 4
-#define IL_VTIME 5
 #define IL_VEOL2 6
 #define IL_VSWTCH 7
 

@@ -96,6 +96,26 @@ fn a_pair_is_closed_on_exec_where_the_platform_can() {
 }
 
 #[test]
+fn a_wait_tells_which_events_came() {
+    let mut ends = [0; 2];
+    // SAFETY: pointers to live values, and descriptors of this test.
+    unsafe {
+        assert_eq!(libc::socketpair(libc::AF_UNIX, libc::SOCK_STREAM, 0, ends.as_mut_ptr()), 0);
+        let mut wanted = libc::pollfd { fd: ends[0], events: libc::POLLIN | libc::POLLOUT, revents: 0 };
+        assert_eq!(libc::poll(&raw mut wanted, 1, 0), 1);
+        assert_eq!(wanted.revents, libc::POLLOUT);
+        wanted.events = libc::POLLRDNORM;
+        assert_eq!(libc::poll(&raw mut wanted, 1, 0), 0);
+        libc::close(ends[1]);
+        assert_eq!(libc::poll(&raw mut wanted, 1, 0), 1);
+        assert_eq!(wanted.revents, libc::POLLRDNORM | libc::POLLHUP);
+        libc::close(ends[0]);
+        assert_eq!(libc::poll(&raw mut wanted, 1, 0), 1);
+        assert_eq!(wanted.revents, libc::POLLNVAL);
+    }
+}
+
+#[test]
 fn names_are_resolved() {
     let found: Vec<SocketAddr> = "127.0.0.1:80".to_socket_addrs().unwrap().collect();
     assert_eq!(found, ["127.0.0.1:80".parse().unwrap()]);
