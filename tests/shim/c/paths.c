@@ -5,19 +5,21 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The host's path of a device file of the guest, written to `at`; false if it is an ordinary path. */
+/* Where the host has a device file of the guest, or a file in a folder of such, written to `at`; false if `path` is an
+ * ordinary one. */
 static bool device(struct shim_at *at, const char *path)
 {
-	const char *pair = shim_settings.devices;
-	size_t length = strlen(path);
-	while (pair != NULL && *pair != '\0') {
-		const char *end = strchrnul(pair, ':');
-		if (strncmp(pair, path, length) == 0 && pair[length] == '=') {
-			const char *host = pair + length + 1;
-			snprintf(at->buffer, sizeof at->buffer, "%.*s", (int)(end - host), host);
+	for (const char *pair = shim_settings.devices, *end; pair != NULL && *pair != '\0'; pair = *end == '\0' ? end : end + 1) {
+		end = strchrnul(pair, ':');
+		const char *equals = memchr(pair, '=', end - pair);
+		if (equals == NULL)
+			shim_die("ABI_SHIM_DEVICES: %.*s is not GUEST=HOST", (int)(end - pair), pair);
+		size_t length = equals - pair;
+		const char *rest = path + length;
+		if (strncmp(pair, path, length) == 0 && (*rest == '\0' || *rest == '/')) {
+			snprintf(at->buffer, sizeof at->buffer, "%.*s%s", (int)(end - equals - 1), equals + 1, rest);
 			return true;
 		}
-		pair = *end == '\0' ? end : end + 1;
 	}
 	return false;
 }

@@ -13,8 +13,9 @@ use crate::{Settings, built, launcher};
 const LIBRARIES: &str = "lib/amd64";
 const LOADER: &str = "lib/amd64/ld.so.1";
 
-/// Devices that every root folder shows.
-const DEVICES: [&str; 5] = ["/dev/null", "/dev/zero", "/dev/random", "/dev/urandom", "/dev/tty"];
+/// Devices that every root folder shows, and the folder of terminals.
+const DEVICES: [&str; 7] =
+    ["/dev/null", "/dev/zero", "/dev/random", "/dev/urandom", "/dev/tty", "/dev/ptmx", "/dev/pts"];
 
 /// A folder that programs see as `/`.
 ///

@@ -50,7 +50,8 @@ impl Settings {
         self
     }
 
-    /// Shows the host's device or file `host` under the guest's path `guest`, such as `/dev/term/b`. Both are absolute.
+    /// Shows the host's device or file `host`, or what is in the folder `host`, under the guest's path `guest`, such as
+    /// `/dev/term/b`. Both are absolute and without colons. Of several for one path, the first counts.
     #[must_use]
     pub fn device(mut self, guest: impl Into<PathBuf>, host: impl Into<PathBuf>) -> Self {
         self.devices.push((guest.into(), host.into()));
@@ -64,7 +65,8 @@ impl Settings {
         self
     }
 
-    /// Keeps the numbers of calls in the file, for all processes that share it; see [`crate::Counts::read`].
+    /// Keeps the numbers of calls in the file, for all processes that share it; see [`crate::Counts::read`]. Where there
+    /// is such a file already, counting goes on from what it says.
     #[must_use]
     pub fn count(mut self, file: impl Into<PathBuf>) -> Self {
         self.count = Some(file.into());

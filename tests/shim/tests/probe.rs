@@ -16,8 +16,8 @@ use kiln_shim::{OLDEST_PLATFORM, Root, Settings};
 static PROBE: LazyLock<PathBuf> =
     LazyLock::new(|| guests::illumos("kiln-probe", "kiln-probe", Profile::Shipped).unwrap());
 
-/// Steps that need programs or devices which a bare root folder lacks.
-const NOT_IN_A_ROOT: [&str; 3] = ["spawn", "spawn-elsewhere", "terminal"];
+/// Steps that need programs which a bare root folder lacks.
+const NOT_IN_A_ROOT: [&str; 2] = ["spawn", "spawn-elsewhere"];
 
 /// Runs the probe and gives the names of the steps that were taken.
 fn steps(command: &mut Command) -> Vec<String> {

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use nix::libc;
 
-use crate::{Folder, outcome, platform, zeroed};
+use crate::{Folder, outcome, zeroed};
 
 #[test]
 fn errors_have_illumos_numbers() {
@@ -162,25 +162,6 @@ fn descriptors_tell_their_flags() {
             assert_eq!(libc::close(fd), 0);
         }
     }
-}
-
-/// guest-rt wraps the calls that old platforms lack; this asks the platform itself, through the loader.
-#[test]
-fn what_came_after_2013_is_missing_on_old_platforms() {
-    let has = |name: &CStr| {
-        // SAFETY: the result is only compared.
-        !unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) }.is_null()
-    };
-    for name in [c"pipe2", c"dup3", c"accept4", c"mkostemp"] {
-        assert_eq!(has(name), platform() >= 20_130_508, "{name:?}");
-    }
-    for name in [c"arc4random_buf", c"getrandom", c"flock"] {
-        assert_eq!(has(name), platform() >= 20_150_200, "{name:?}");
-    }
-    assert!(has(c"pipe"));
-    // glibc's own are not illumos'.
-    assert!(!has(c"gnu_get_libc_version"));
-    assert!(!has(c"sendmmsg"));
 }
 
 #[test]

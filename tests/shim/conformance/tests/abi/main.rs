@@ -7,6 +7,7 @@
 
 use guest_rt as _;
 
+mod eras;
 mod files;
 mod processes;
 mod signals;

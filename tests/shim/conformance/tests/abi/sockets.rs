@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use nix::libc;
 
-use crate::{outcome, platform, zeroed};
+use crate::{outcome, zeroed};
 
 fn option(fd: i32, name: i32) -> i32 {
     let (mut value, mut size) = (0_i32, 4);
@@ -75,24 +75,6 @@ fn datagrams_tell_where_they_come_from() {
     assert_eq!(one.send_to(b"hello", two.local_addr().unwrap()).unwrap(), 5);
     let mut bytes = [0; 9];
     assert_eq!(two.recv_from(&mut bytes).unwrap(), (5, one.local_addr().unwrap()));
-}
-
-/// Of the platform itself; guest-rt makes good what old ones leave out, for programs that go through it.
-#[test]
-fn a_pair_is_closed_on_exec_where_the_platform_can() {
-    let mut ends = [0; 2];
-    // SAFETY: a pointer to two numbers.
-    let made = unsafe {
-        libc::socketpair(libc::AF_UNIX, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0, ends.as_mut_ptr())
-    };
-    assert_eq!(made, 0);
-    for end in ends {
-        // SAFETY: system calls on descriptors of this test.
-        unsafe {
-            assert_eq!(libc::fcntl(end, libc::F_GETFD), libc::FD_CLOEXEC, "on {}", platform());
-            libc::close(end);
-        }
-    }
 }
 
 #[test]
