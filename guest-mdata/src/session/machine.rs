@@ -6,7 +6,7 @@
 //! 2. *Flushing*: what comes first on a shared line was meant for somebody else, so it is read until the line is quiet.
 //! 3. *Pinging*: an empty line ends what a killed client may have left in the host's buffer, and its answer proves
 //!    that a host is there.
-//! 4. *Settling*: a late host answers every earlier ping as well, so the line must be quiet again.
+//! 4. *Settling*: a late host answers every earlier ping as well, so a shared line must be quiet again.
 //! 5. *Negotiating*: which version the host speaks. It is asked anew after each reset, since the host may have changed.
 //! 6. *Ready*, and *Asking* while a request is out. An answer that does not come, in time or whole, is asked for again
 //!    from the start, with a new identifier.
@@ -78,8 +78,8 @@ struct Asking {
     id: RequestId,
     since: Duration,
     progress: Duration,
-    /// Bytes that went either way.
-    moved: usize,
+    /// Bytes that came of what may be the answer.
+    answer_bytes: usize,
     /// When to give this attempt up because of a line that may or may not be the answer.
     doubt: Option<Duration>,
     /// That line, in version 1.
@@ -98,13 +98,12 @@ pub struct Machine {
     lines: Lines,
     output: Vec<u8>,
     written: usize,
-    /// The last moment at which there was nothing to read. What has a time limit is given up only when it has passed
-    /// by this clock, so that an answer that lay there while the process slept counts.
+    /// The last moment at which there was nothing to read. What has a time limit is given up when it has passed by this
+    /// clock, so that an answer that lay there while the process slept counts; or some time later even if there always
+    /// is something to read.
     idle: Duration,
     request: Option<Request>,
     outcome: Option<Outcome>,
-    /// Whether the version was asked for since the request came.
-    version_is_fresh: bool,
     /// The status line that was doubted before, in version 1: the second time it is believed.
     doubted: bool,
     pause: Duration,
@@ -127,7 +126,6 @@ impl Machine {
             idle: now,
             request: None,
             outcome: None,
-            version_is_fresh: false,
             doubted: false,
             resets: 0,
             trouble: None,
@@ -139,7 +137,6 @@ impl Machine {
     pub fn ask(&mut self, request: Request, now: Duration) {
         let needs_v2 = matches!(request.verb(), Verb::Put | Verb::Delete);
         self.request = Some(request);
-        self.version_is_fresh = false;
         self.forget_trouble();
         if needs_v2 && matches!(self.state, State::Ready(Version::V1)) {
             // The host may have become a newer one since it was asked.
@@ -209,7 +206,7 @@ impl Machine {
                     }
                 }
                 State::Pinging { until, .. } => {
-                    if idle < *until {
+                    if idle < *until && now < *until + self.limits.settle {
                         return Step::Talk(*until);
                     }
                     self.reset(Trouble::NoPing, now);
@@ -230,11 +227,12 @@ impl Machine {
                 }
                 State::Negotiating { until, refusals, ask_again } => {
                     let refusals = *refusals;
+                    let is_over = idle >= *until || now >= *until + self.limits.settle;
                     match *ask_again {
+                        _ if is_over => self.reset(Trouble::NoVersion, now),
                         Some(again) if idle < again => return Step::Talk(again),
                         Some(_) => self.negotiate(now, refusals),
-                        None if idle < *until => return Step::Talk(*until),
-                        None => self.reset(Trouble::NoVersion, now),
+                        None => return Step::Talk(*until),
                     }
                 }
                 State::Ready(version) => {
@@ -247,9 +245,10 @@ impl Machine {
                         Version::V2 => self.limits.answer_v2,
                     };
                     let stalled = asking.progress + patience;
-                    let slow = asking.since
-                        + patience
-                        + Duration::from_secs(asking.moved as u64) / self.limits.slowest;
+                    // Only what may be the answer counts, so that no flood of other lines keeps this waiting.
+                    let moved = self.written + asking.answer_bytes;
+                    let slow =
+                        asking.since + patience + Duration::from_secs(moved as u64) / self.limits.slowest;
                     match asking.doubt {
                         Some(doubt) if idle >= doubt => self.conclude(now),
                         _ if idle >= stalled || now >= slow => {
@@ -312,7 +311,6 @@ impl Machine {
             && bytes > 0
         {
             asking.progress = now;
-            asking.moved += bytes;
         }
     }
 
@@ -331,7 +329,9 @@ impl Machine {
             State::Negotiating { ask_again: Some(again), .. } => *again = now + self.limits.quiet,
             State::Asking(asking) => {
                 asking.progress = now;
-                asking.moved += bytes.len();
+                if asking.value.is_some() {
+                    asking.answer_bytes += bytes.len();
+                }
             }
             _ => {}
         }
@@ -343,12 +343,24 @@ impl Machine {
             self.line(line, now);
         }
         self.lines = lines;
-        if let State::Asking(Asking { version: Version::V2, id, .. }) = self.state {
-            let partial = self.lines.partial();
-            let partial = &partial[..partial.len().min(HEADER_SEARCH)];
-            if wire::response_length(partial, id).is_some_and(|length| length > self.longest_body()) {
-                self.too_large(now);
-            }
+        self.unfinished_answer(now);
+        if self.is_closed() {
+            // What is held of a line that is not waited for may be large.
+            self.lines.clear();
+        }
+    }
+
+    /// Looks at the beginning of a frame whose end has not come.
+    fn unfinished_answer(&mut self, now: Duration) {
+        let State::Asking(asking) = &mut self.state else { return };
+        if asking.version == Version::V1 {
+            return;
+        }
+        let partial = self.lines.partial();
+        let length = wire::response_length(&partial[..partial.len().min(HEADER_SEARCH)], asking.id);
+        asking.answer_bytes = if length.is_some() { partial.len() } else { 0 };
+        if length.is_some_and(|length| length > self.longest_body()) {
+            self.too_large(now);
         }
     }
 
@@ -359,7 +371,12 @@ impl Machine {
         match &mut self.state {
             State::Pinging { repeated, .. } => {
                 if text.ends_with(status::INVALID_COMMAND) {
-                    self.state = State::Settling { since: now, quiet_since: now, version: None };
+                    if self.shared || *repeated {
+                        self.state = State::Settling { since: now, quiet_since: now, version: None };
+                    } else {
+                        // A connection of its own on which one thing was said has no other answer to come.
+                        self.negotiate(now, 0);
+                    }
                     return;
                 }
                 self.noise.heard(text);
@@ -371,7 +388,6 @@ impl Machine {
             }
             State::Negotiating { refusals, ask_again, .. } => {
                 if text.ends_with(status::V2_OK) {
-                    self.version_is_fresh = true;
                     self.state = State::Ready(Version::V2);
                 } else if text.ends_with(status::FAILURE) {
                     // It may be the late answer to something else, so it is asked twice.
@@ -379,7 +395,6 @@ impl Machine {
                     if *refusals < 2 {
                         *ask_again = Some(now + self.limits.quiet);
                     } else {
-                        self.version_is_fresh = true;
                         self.state =
                             State::Settling { since: now, quiet_since: now, version: Some(Version::V1) };
                     }
@@ -419,7 +434,7 @@ impl Machine {
             Some(payload) => Ok(Response { code: Code::from_word(frame.code), payload }),
             None => Err(Problem::NotBase64),
         };
-        self.finish(outcome, Version::V2);
+        self.finish(outcome, State::Ready(Version::V2));
     }
 
     fn v1_line(&mut self, line: Line<'_>, now: Duration) {
@@ -428,7 +443,7 @@ impl Machine {
             match reader.line(line) {
                 Progress::More => {}
                 Progress::Whole(payload) => {
-                    self.finish(Ok(Response { code: Code::Success, payload }), Version::V1);
+                    self.finish(Ok(Response { code: Code::Success, payload }), State::Ready(Version::V1));
                 }
                 Progress::TooLarge => self.too_large(now),
             }
@@ -440,7 +455,10 @@ impl Machine {
             asking.value = Some(reader);
             asking.doubt = None;
         } else if text == status::NOTFOUND {
-            self.finish(Ok(Response { code: Code::NotFound, payload: Vec::new() }), Version::V1);
+            self.finish(
+                Ok(Response { code: Code::NotFound, payload: Vec::new() }),
+                State::Ready(Version::V1),
+            );
         } else {
             // No request of ours has `invalid command` for an answer: that one is late. What else it may be shows when
             // the line is quiet.
@@ -457,7 +475,7 @@ impl Machine {
         let State::Asking(asking) = &mut self.state else { return };
         match asking.doubtful.take() {
             Some(text) if self.doubted => {
-                self.finish(Ok(Response { code: Code::Failure, payload: text }), Version::V1);
+                self.finish(Ok(Response { code: Code::Failure, payload: text }), State::Ready(Version::V1));
             }
             doubtful => {
                 // Either the host changed its version, or in version 1 the line was noise or an answer: it is asked
@@ -486,7 +504,7 @@ impl Machine {
             }
         };
         let Some(line) = line else {
-            self.finish(Err(Problem::Unsupported), version);
+            self.finish(Err(Problem::Unsupported), State::Ready(version));
             return;
         };
         self.say(line);
@@ -496,7 +514,7 @@ impl Machine {
             id,
             since: now,
             progress: now,
-            moved: 0,
+            answer_bytes: 0,
             doubt: None,
             doubtful: None,
             value: None,
@@ -508,18 +526,17 @@ impl Machine {
         self.written = 0;
     }
 
-    fn finish(&mut self, outcome: Outcome, version: Version) {
+    fn finish(&mut self, outcome: Outcome, next: State) {
         self.outcome = Some(outcome);
         self.request = None;
         self.say(Vec::new());
         self.forget_trouble();
-        self.state = State::Ready(version);
+        self.state = next;
     }
 
     /// The rest of such an answer is not waited for: the next request finds the line as after a crash.
     fn too_large(&mut self, now: Duration) {
-        self.finish(Err(Problem::TooLarge), Version::V2);
-        self.close(now);
+        self.finish(Err(Problem::TooLarge), State::Closed { until: now });
     }
 
     fn forget_trouble(&mut self) {

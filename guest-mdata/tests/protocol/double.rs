@@ -51,6 +51,9 @@ struct Inner {
     write_size: usize,
     read_size: usize,
     shared: bool,
+    /// After a line with this beginning there always is another line to read.
+    flood: Option<(&'static str, &'static [u8])>,
+    flooded: bool,
 }
 
 /// A handle on the world: the session's channel, link and clock, and the test's view.
@@ -73,6 +76,8 @@ impl Double {
                 write_size: usize::MAX,
                 read_size: usize::MAX,
                 shared: true,
+                flood: None,
+                flooded: false,
             }),
         }))
     }
@@ -105,6 +110,13 @@ impl Double {
     /// A socket rather than a serial port.
     pub fn socket(self) -> Self {
         self.0.inner.borrow_mut().shared = false;
+        self
+    }
+
+    /// After the guest has sent a line with this beginning, this line comes a thousand times a second until the
+    /// channel is opened again.
+    pub fn flooding(self, after: &'static str, line: &'static [u8]) -> Self {
+        self.0.inner.borrow_mut().flood = Some((after, line));
         self
     }
 
@@ -174,6 +186,7 @@ impl Double {
             }
             let line = String::from_utf8(std::mem::take(&mut inner.partial)).expect("tests speak UTF-8");
             inner.sent.push((self.now(), line.clone()));
+            inner.flooded |= inner.flood.is_some_and(|(after, _)| line.starts_with(after));
             let replies = (inner.host)(&line, self.now());
             drop(inner);
             for (delay, bytes) in replies {
@@ -210,6 +223,7 @@ impl Channel for Double {
             return Err(refusal);
         }
         inner.opened.push(now);
+        inner.flooded = false;
         if !inner.shared {
             // A new connection has nothing of the old one.
             inner.coming.clear();
@@ -229,6 +243,12 @@ impl Link for Double {
         }
         let end = if done.written > 0 { self.now() } else { self.now() + wait };
         let mut inner = self.0.inner.borrow_mut();
+        if let Some((_, line)) = inner.flood.filter(|_| inner.flooded) {
+            done.read = line.len();
+            input[..line.len()].copy_from_slice(line);
+            self.0.clock.set(self.now() + Duration::from_millis(1));
+            return Ok(done);
+        }
         let read_size = input.len().min(inner.read_size);
         if let Some(mut entry) = inner.coming.first_entry().filter(|entry| entry.key().0 <= end) {
             self.0.clock.set(self.now().max(entry.key().0));
