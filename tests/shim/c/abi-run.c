@@ -55,12 +55,14 @@ static void run_here(char **argv)
 	fail(argv[0]);
 }
 
-static void write_file(const char *path, const char *text)
+static bool write_file(const char *path, const char *text)
 {
 	int fd = open(path, O_WRONLY | O_CLOEXEC);
-	if (fd < 0 || write(fd, text, strlen(text)) < 0)
-		fail(path);
+	if (fd < 0)
+		return false;
+	bool done = write(fd, text, strlen(text)) >= 0;
 	close(fd);
+	return done;
 }
 
 /* Whoever may not change the root gets a user namespace in which he may, and is root there. */
@@ -68,20 +70,19 @@ static void become_root(void)
 {
 	char map[64];
 	unsigned uid = geteuid(), gid = getegid();
-	if (unshare(CLONE_NEWUSER) < 0)
-		fail("neither chroot nor a user namespace is allowed here");
-	write_file("/proc/self/setgroups", "deny");
+	bool done = unshare(CLONE_NEWUSER) == 0 && write_file("/proc/self/setgroups", "deny");
 	snprintf(map, sizeof map, "0 %u 1", uid);
-	write_file("/proc/self/uid_map", map);
+	done = done && write_file("/proc/self/uid_map", map);
 	snprintf(map, sizeof map, "0 %u 1", gid);
-	write_file("/proc/self/gid_map", map);
+	if (!done || !write_file("/proc/self/gid_map", map))
+		fail("neither chroot nor a user namespace is allowed here");
 }
 
 static void run_in_root(const char *folder, char **argv)
 {
 	/* The way back out, for device files, traces and counters: the shim opens the host's paths from this descriptor. */
 	int host = open("/", O_PATH | O_DIRECTORY);
-	int moved = host < 0 ? -1 : fcntl(host, F_DUPFD, 1000);
+	int moved = host < 0 ? -1 : fcntl(host, F_DUPFD, launch_first_private_fd());
 	if (moved < 0)
 		fail("the host's root");
 	close(host);

@@ -11,8 +11,19 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#define PRIVATE_FDS 24
+
+int launch_first_private_fd(void)
+{
+	struct rlimit limit;
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= 1000 + PRIVATE_FDS)
+		return 1000;
+	return limit.rlim_cur > 2 * PRIVATE_FDS ? limit.rlim_cur - PRIVATE_FDS : PRIVATE_FDS;
+}
 
 static bool header_is_illumos(const unsigned char *ident)
 {

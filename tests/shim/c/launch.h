@@ -4,6 +4,8 @@
 
 #define LAUNCH_LOADER "/lib64/ld-linux-x86-64.so.2"
 
+/* Descriptors from here on are the shim's own: 1000, or the last few where a limit allows less. */
+int launch_first_private_fd(void);
 /* Whether the file is an executable for illumos. */
 bool launch_is_illumos(const char *path);
 /* Replaces this process by the program. `environment` must already hold the settings. Returns, with errno, on failure. */

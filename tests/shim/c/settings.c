@@ -1,5 +1,6 @@
 /* The shim's settings: environment variables, which the program itself never sees. */
 #include "shim.h"
+#include "launch.h"
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,7 +8,7 @@
 #include <unistd.h>
 
 struct shim_settings shim_settings = {.platform = 99999999, .stamp = "20991231T000000Z", .time_scale = 1, .host = -1};
-int shim_first_private_fd = 1000;
+int shim_first_private_fd;
 uintptr_t shim_stack_end;
 
 /* The variables taken out of the environment, to be handed on to children. */
@@ -81,6 +82,7 @@ __attribute__((constructor(101))) static void read_settings(int argc, char **arg
 	(void)argv;
 	const char *rooted = NULL;
 	shim_stack_end = (uintptr_t)environment;
+	shim_first_private_fd = launch_first_private_fd();
 	char **kept = environment;
 	for (char **variable = environment; *variable != NULL; variable++) {
 		char *text = *variable;

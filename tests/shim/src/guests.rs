@@ -38,7 +38,18 @@ pub fn illumos(package: &str, program: impl AsRef<OsStr>, profile: Profile) -> R
         Profile::Quick => ("dev", "debug"),
     };
     let status = cargo()
-        .args(["build", "--quiet", "--target", ILLUMOS, "--profile", name, "--package", package, "--bin"])
+        .args([
+            "build",
+            "--quiet",
+            "--locked",
+            "--target",
+            ILLUMOS,
+            "--profile",
+            name,
+            "--package",
+            package,
+            "--bin",
+        ])
         .arg(program)
         .status()
         .context("cannot start cargo")?;
