@@ -39,33 +39,48 @@ static bool is_scaled(clockid_t clock)
 	return shim_settings.time_scale != 1 && (clock == CLOCK_MONOTONIC || clock == CLOCK_REALTIME);
 }
 
-static int64_t base(clockid_t clock)
-{
-	return clock == CLOCK_MONOTONIC ? shim_settings.base_monotonic : shim_settings.base_realtime;
-}
-
 /* Rounded up, so that nothing waits less than it asked for. */
-struct timespec shim_real_duration(const struct timespec *t)
+static int64_t shorter(int64_t duration)
 {
 	long scale = shim_settings.time_scale;
-	return to_timespec((to_number(t) + scale - 1) / scale);
+	return (duration + scale - 1) / scale;
+}
+
+struct timespec shim_real_duration(const struct timespec *t)
+{
+	return to_timespec(shorter(to_number(t)));
+}
+
+static int64_t host_now(clockid_t clock)
+{
+	struct timespec t;
+	clock_gettime(clock, &t);
+	return to_number(&t);
+}
+
+/* What a scaled clock shows. Both follow the host's monotonic one: a correction of the host's time of day, a thousand times
+ * enlarged, would be none. */
+static int64_t scaled_now(clockid_t clock)
+{
+	const struct shim_settings *s = &shim_settings;
+	int64_t base = clock == CLOCK_MONOTONIC ? s->base_monotonic : s->base_realtime;
+	return base + (host_now(CLOCK_MONOTONIC) - s->base_monotonic) * s->time_scale;
 }
 
 struct timespec shim_real_time(clockid_t clock, const struct timespec *t)
 {
 	if (!is_scaled(clock))
 		return *t;
-	int64_t ahead = to_number(t) - base(clock);
-	long scale = shim_settings.time_scale;
-	return to_timespec(base(clock) + (ahead > 0 ? (ahead + scale - 1) / scale : ahead));
+	int64_t ahead = to_number(t) - scaled_now(clock);
+	return to_timespec(host_now(clock) + (ahead > 0 ? shorter(ahead) : 0));
 }
 
 static int now(clockid_t clock, struct timespec *t)
 {
-	int result = clock_gettime(clock, t);
-	if (result == 0 && is_scaled(clock))
-		*t = to_timespec(base(clock) + (to_number(t) - base(clock)) * shim_settings.time_scale);
-	return result;
+	if (!is_scaled(clock))
+		return clock_gettime(clock, t);
+	*t = to_timespec(scaled_now(clock));
+	return 0;
 }
 
 static int known_clock(int illumos, clockid_t *clock)

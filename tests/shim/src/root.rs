@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::{Settings, built, launcher};
 
@@ -65,7 +65,7 @@ impl Root {
         if let Some(parent) = to.parent() {
             fs::create_dir_all(parent).with_context(|| format!("{}", parent.display()))?;
         }
-        fs::copy(program, &to).with_context(|| format!("{} to {}", program.display(), to.display()))?;
+        copy(program, &to)?;
         fs::set_permissions(&to, fs::Permissions::from_mode(0o755))
             .with_context(|| format!("{}", to.display()))
     }
@@ -97,7 +97,13 @@ fn share(from: &Path, to: &Path) -> Result<()> {
         }
         _ => {}
     }
-    fs::hard_link(from, to)
-        .or_else(|_| fs::copy(from, to).map(|_| ()))
-        .with_context(|| format!("{} to {}", from.display(), to.display()))
+    fs::hard_link(from, to).or_else(|_| copy(from, to))
+}
+
+/// Copies a file by another process. A child that some other thread of this one starts meanwhile would hold the copy open
+/// for writing until it executes its own program, and what is open for writing cannot be started (ETXTBSY).
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    let copied = Command::new("cp").arg("--").args([from, to]).status().context("cannot start cp")?;
+    ensure!(copied.success(), "cannot copy {} to {}", from.display(), to.display());
+    Ok(())
 }

@@ -212,7 +212,7 @@ fn a_root_needs_no_privilege() {
     root.install(&PROGRAM, "/sbin/program").unwrap();
     fs::create_dir(root.host_path("/work")).unwrap();
     let launcher = folder.path().join("abi-run");
-    fs::copy(kiln_shim::launcher(), &launcher).unwrap();
+    assert!(Command::new("cp").args([&kiln_shim::launcher(), &launcher]).status().unwrap().success());
     for path in [folder.path(), &root.host_path("/work")] {
         fs::set_permissions(path, Permissions::from_mode(0o777)).unwrap();
     }
