@@ -1,13 +1,14 @@
 //! The command line: what every subcommand shares, and the way from words to work.
 
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::{ArgAction, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
-use crate::report::{self, Report};
+use crate::report::{self, Hint, Report};
 use crate::{cat, convert, demo, diff, inspect, ls, metadata, retro, staging, verify};
 
 /// Builds SmartOS and Triton images on any machine: no root, no mounts, no ZFS, no SmartOS, and the same bytes from
@@ -53,7 +54,10 @@ pub enum Ending {
 
 /// Runs the program on the process' arguments.
 pub fn run() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(message) => return show(&message),
+    };
     let report = Report::new(cli.json);
     start_log(cli.verbose, &report);
     // A server is ended by the same signals that interrupt everything else; it hears them itself.
@@ -77,6 +81,22 @@ pub fn run() -> ExitCode {
         return ExitCode::from(status.max(1));
     }
     ExitCode::from(status)
+}
+
+/// Shows the help or the version that was asked for, or what is wrong with the command line.
+fn show(message: &clap::Error) -> ExitCode {
+    let shown = message.print().and_then(|()| io::stdout().flush());
+    match shown {
+        // Nobody misses what a reader that went away did not read, and standard error has no place to complain to.
+        Err(error) if !message.use_stderr() && error.kind() != io::ErrorKind::BrokenPipe => {
+            let error = Err::<(), _>(error).context("cannot write to standard output");
+            if let Err(error) = error.hint("write it to a place with room") {
+                report::fail(&Report::new(false), &error);
+            }
+            ExitCode::from(1)
+        }
+        _ => u8::try_from(message.exit_code()).map_or(ExitCode::from(2), ExitCode::from),
+    }
 }
 
 fn dispatch(command: Command, report: &Report) -> Result<Ending> {

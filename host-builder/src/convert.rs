@@ -105,6 +105,9 @@ pub fn run(arguments: &Arguments, report: &Report) -> Result<Ending> {
     let image = open::open(&arguments.image, How::default(), report)?;
     let contents = image.contents;
     let name = arguments.image.display();
+    if contents.source.size() == 0 {
+        return Err(anyhow!("{name} is empty")).hint("name a disk image");
+    }
     match contents.shape {
         Shape::Stream => {
             return Err(anyhow!("{name} is a stream without a whole volume in it"))
@@ -118,12 +121,14 @@ pub fn run(arguments: &Arguments, report: &Report) -> Result<Ending> {
             return Err(anyhow!("{name} is a qcow2 image, which kiln writes but does not read"))
                 .hint("make it raw with `qemu-img convert -O raw`");
         }
+        // A volume is a disk whatever is on it. A file shows it by its contents alone.
+        Shape::Other if contents.stream.is_none() && !has_boot_signature(&contents.source)? => {
+            return Err(anyhow!("{name} is no disk: its first sector does not end in 55 AA"))
+                .hint("convert takes .zvol, .zvol.gz and raw disks, and bare FAT volumes and boot archives");
+        }
         _ => {}
     }
     let disk = contents.source;
-    if disk.size() == 0 {
-        return Err(anyhow!("{name} is empty")).hint("name a disk image");
-    }
     let mut staged = StagedFile::create(&arguments.output)
         .hint("give OUT as a path in a folder that exists and that you may write to")?;
     let cannot = || format!("cannot write {}", arguments.output.display());
@@ -166,6 +171,11 @@ fn summary(arguments: &Arguments, disk: u64, written: u64, report: &Report) -> R
 
 fn is_qcow2(source: &Source) -> Result<bool> {
     Ok(source.head(4)? == b"QFI\xfb")
+}
+
+/// Whether the first sector ends as those of all partitioned or bootable disks do.
+fn has_boot_signature(source: &Source) -> Result<bool> {
+    Ok(source.head(512)?.get(510..) == Some(&[0x55, 0xAA]))
 }
 
 /// Shows the whole disk, piece by piece, with offsets.

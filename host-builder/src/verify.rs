@@ -19,7 +19,7 @@ use crate::contents::open::{self, Contents, How, Image};
 use crate::contents::output;
 use crate::contents::shape::Shape;
 use crate::contents::tar::TarTree;
-use crate::report::Report;
+use crate::report::{Hint, Report};
 
 /// Checks an image: every checksum, file system, loader, menu and the manifest.
 ///
@@ -47,9 +47,10 @@ pub fn run(arguments: &Arguments, report: &Report) -> Result<Ending> {
     // Only what is there can be checked; after this every error is a finding.
     for named in [Some(path), arguments.manifest.as_ref()].into_iter().flatten() {
         let cannot = || format!("cannot open {}", named.display());
+        let remedy = "check the path: it has to be a file that you may read";
         // A pipe must be opened once only: what writes to it would not survive a second time.
-        if fs::metadata(named).with_context(cannot)?.is_file() {
-            File::open(named).with_context(cannot)?;
+        if fs::metadata(named).with_context(cannot).hint(remedy)?.is_file() {
+            File::open(named).with_context(cannot).hint(remedy)?;
         }
     }
     let mut findings = Findings::default();

@@ -60,7 +60,9 @@ pub fn beside(image: &Path) -> Option<PathBuf> {
 pub fn check(path: &Path, image: &Image) -> Result<Manifest> {
     let cannot = || format!("cannot read the manifest {}", path.display());
     let mut text = Vec::new();
-    let file = File::open(path).with_context(cannot)?;
+    let file = File::open(path)
+        .with_context(cannot)
+        .hint("check the path: --manifest FILE takes the JSON file that belongs to the image")?;
     file.take(MANIFEST_LIMIT as u64 + 1).read_to_end(&mut text).with_context(cannot)?;
     let manifest =
         read_value(&text).with_context(cannot).hint("a manifest is the JSON file beside an image")?;

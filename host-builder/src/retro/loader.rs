@@ -169,7 +169,7 @@ fn unpack_template(file: File, mut disk: File) -> Result<File> {
         found = Some(member.path.clone());
         copy_sparse(content, &mut disk)
     })
-    .hint("the archive is damaged: download the template again")?;
+    .hint("a compressed template is a .tgz with one disk image in it: if this is one, download it again")?;
     found
         .ok_or_else(|| anyhow!("there is no disk image in the archive"))
         .hint("a template archive holds one file, the disk image")?;

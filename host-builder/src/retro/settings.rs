@@ -376,6 +376,10 @@ impl Arguments {
             .misuse("--date takes times from 1970 until the beginning of 2038, to the second or finer")?;
         let version = merged.version.unwrap_or_else(|| env!("CARGO_PKG_VERSION").to_owned());
         check_version(&version).map_err(|problem| anyhow!(problem)).misuse("choose another --version")?;
+        if merged.uuid.is_some_and(|uuid| uuid.is_nil()) {
+            return Err(anyhow!("a UUID of zeros alone names no image"))
+                .misuse("leave --uuid out, and the content decides, or give one as uuidgen prints it");
+        }
         Ok(Settings {
             platform,
             output: merged.output.unwrap_or_else(|| "output".into()),

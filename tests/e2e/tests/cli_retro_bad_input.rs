@@ -66,11 +66,12 @@ fn command_lines_that_are_wrong() {
     misused(&lab, &["retro", "yesterday"], &["'yesterday' is not a platform stamp"]);
     misused(&lab, &["retro", "20400101T000000Z"], &["20380119T031407Z", "UFS"]);
     lab.platform(ARCHIVE_KIB);
-    let cases: [(&[&str], &str); 16] = [
+    let cases: [(&[&str], &str); 17] = [
         (&["--size", "0"], "a volume has 1 to 2097151 MiB"),
         (&["--size", "large"], "expected a number of MiB, or 'auto'"),
         (&["--level", "13"], "1..=12"),
         (&["--uuid", "xyz"], "--uuid"),
+        (&["--uuid", "00000000-0000-0000-0000-000000000000"], "a UUID of zeros alone names no image"),
         (&["--date", "2014-13-45T99:99:99Z"], "'2014-13-45T99:99:99Z' is not a time in UTC"),
         (&["--version", "a b"], "hint: choose another --version"),
         (&["--version", ""], "hint: choose another --version"),
@@ -189,12 +190,14 @@ fn a_tarball_that_is_hostile() {
 fn a_boot_archive_that_cannot_be_edited() {
     let Some(lab) = Lab::open() else { return };
     let members = tarball::read(&lab.platform(ARCHIVE_KIB));
-    // Offsets in the superblock at byte 8192: fs_clean 209, fs_fpg 188, fs_ncg 44, fs_magic 1372.
-    let edits: [(&str, Edit, &str); 6] = [
+    // Offsets in the superblock at byte 8192: fs_clean 209, fs_fpg 188, fs_ncg 44, fs_cgmask 28, fs_magic 1372.
+    let edits: [(&str, Edit, &str); 7] = [
         ("no UFS", |ufs| ufs[8192..16384].fill(0), "UFS"),
         ("big-endian", |ufs| ufs[8192 + 1372..8192 + 1376].reverse(), "big-endian"),
         ("dirty", |ufs| ufs[8192 + 209] = 0, "clean"),
         ("groups", |ufs| ufs[8192 + 44..8192 + 48].copy_from_slice(&i32::MAX.to_le_bytes()), "boot_archive"),
+        // A mask that file systems with staggered groups have.
+        ("places of groups", |ufs| ufs[8192 + 28..8192 + 32].fill(0), "cylinder group 1"),
         ("group size", |ufs| ufs[8192 + 188..8192 + 192].fill(0), "boot_archive"),
         ("inodes", |ufs| ufs[8192 + 184..8192 + 188].fill(0xff), "boot_archive"),
     ];

@@ -19,7 +19,10 @@ fn a_standard_output_that_takes_nothing_is_a_failure() {
     let menu = format!("{image}:/boot/grub/menu.lst");
     let folder = format!("{image}:/os/{STAMP}/platform");
     let whole = format!("{platform}:/platform-{STAMP}");
-    let commands: [(&[&str], i32); 9] = [
+    let commands: [(&[&str], i32); 12] = [
+        (&["--help"], 1),
+        (&["retro", "-h"], 1),
+        (&["--version"], 1),
         (&["inspect", image], 1),
         (&["inspect", "--json", image], 1),
         (&["verify", image], 1),
@@ -41,7 +44,13 @@ fn a_standard_output_that_takes_nothing_is_a_failure() {
     assert_eq!(lab.names("one"), lab.names("two"));
     assert_eq!(lab.names("one").len(), 2);
 
-    for arguments in [["ls", "-R", image], ["inspect", "--json", image], ["cat", &menu, "-v"]] {
+    let readers = [
+        ["ls", "-R", image],
+        ["inspect", "--json", image],
+        ["cat", &menu, "-v"],
+        ["help", "demo", "platform"],
+    ];
+    for arguments in readers {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
         let run = lab.command().args(arguments).stdout(writer).output().unwrap();

@@ -136,6 +136,19 @@ impl Steps<'_> {
                 machine::run(machine::cargo().args(["fmt", "--check"]).current_dir(root.join(folder)))
             })
         });
+        // They stand outside the workspace, so no other step of this ring would notice that crates which they use have
+        // gained dependencies.
+        self.step("lock files of what the workspace excludes", || {
+            BARE.iter().chain(&[fuzz::FOLDER]).try_for_each(|folder| {
+                let mut lock = machine::cargo();
+                lock.args(["tree", "--locked", "--depth", "0"]).current_dir(root.join(folder));
+                machine::run(&mut lock).with_context(|| {
+                    format!(
+                        "{folder}/Cargo.lock does not fit: `cargo update --workspace` in that folder mends it"
+                    )
+                })
+            })
+        });
         self.step("lints", || {
             let arguments = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
             machine::run(machine::cargo().args(arguments))

@@ -37,6 +37,19 @@ pub(crate) fn read_summaries<D: ReadAt>(device: &Device<D>, geometry: &Geometry)
     Ok(summaries)
 }
 
+/// Reads a group, which has to agree with its summary.
+fn read_group<D: ReadAt>(fs: &FileSystem<D>, number: u32) -> Result<Group> {
+    let mut bytes = vec![0; fs.geometry.cgsize as usize];
+    let offset = fs.geometry.group_offset(number);
+    fs.device.read("cylinder group", offset, &mut bytes)?;
+    let group = Group::parse(&fs.geometry, number, &bytes)?;
+    if fs.summaries.get(number as usize) == Some(&group.counts()) {
+        Ok(group)
+    } else {
+        Err(Error::corrupt(format!("cylinder group {number}"), offset, "the summary area disagrees"))
+    }
+}
+
 /// All groups, from one on and around.
 fn groups_from(geometry: &Geometry, first: u32) -> impl Iterator<Item = u32> + use<> {
     (first..geometry.ncg).chain(0..first.min(geometry.ncg))
@@ -62,18 +75,18 @@ impl Allocator {
         use std::collections::btree_map::Entry;
         match self.groups.entry(number) {
             Entry::Occupied(entry) => Ok(entry.into_mut()),
-            Entry::Vacant(entry) => {
-                let mut bytes = vec![0; fs.geometry.cgsize as usize];
-                let offset = fs.geometry.group_offset(number);
-                fs.device.read("cylinder group", offset, &mut bytes)?;
-                let group = Group::parse(&fs.geometry, number, &bytes)?;
-                if fs.summaries.get(number as usize) != Some(&group.counts()) {
-                    let name = format!("cylinder group {number}");
-                    return Err(Error::corrupt(name, offset, "the summary area disagrees"));
-                }
-                Ok(entry.insert(group))
-            }
+            Entry::Vacant(entry) => Ok(entry.insert(read_group(fs, number)?)),
         }
+    }
+
+    /// Proves that every group is where the superblock's numbers lead, and agrees with the summary area.
+    ///
+    /// # Errors
+    /// Those of reading, and [`ErrorKind::Corrupt`] for the first group that is not as it has to be.
+    pub fn prove<D: ReadAt>(&self, fs: &FileSystem<D>) -> Result<()> {
+        (0..fs.geometry.ncg)
+            .filter(|number| !self.groups.contains_key(number))
+            .try_for_each(|number| read_group(fs, number).map(drop))
     }
 
     /// Lets a change of a group reach its summary.

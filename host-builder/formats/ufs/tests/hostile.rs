@@ -21,6 +21,30 @@ fn put(image: &mut [u8], at: u64, value: u32) {
     image[at as usize..at as usize + 4].copy_from_slice(&value.to_le_bytes());
 }
 
+/// The numbers of the superblock decide where groups are sought; the first edit finds out, before it writes.
+#[test]
+fn nothing_is_written_unless_every_group_is_in_its_place() {
+    let make_options =
+        MakeOptions { bytes: 16 << 20, bytes_per_inode: 40_000, time: 1_700_000_000, generation_seed: 1 };
+    let image = make(Vec::new(), &make_options).unwrap().into_device();
+    let len = image.len() as u64;
+    let fs = FileSystem::open(image.clone(), len).unwrap();
+    let last = fs.geometry().ncg - 1;
+    assert!(last > 1);
+    let group = fs.geometry().group_offset(last);
+    // fs_cgmask as file systems with staggered groups have it, the last group's cg_magic, and its free inodes.
+    let cases = [(8192 + 28, 0, 1), (group + 4, 0, last), (group + 32, 1, last)];
+    for (at, value, number) in cases {
+        let mut damaged = image.clone();
+        put(&mut damaged, at, value);
+        let mut editor = FileSystem::open(damaged.clone(), len).unwrap().edit(OPTIONS);
+        let error = editor.create_file(b"/f", &FILE, b"x".as_slice()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+        assert!(error.to_string().contains(&format!("cylinder group {number} ")), "{error}");
+        assert!(editor.finish(1_700_000_200).unwrap().into_device() == damaged, "written to at {at}");
+    }
+}
+
 #[test]
 fn holes_reservations_and_three_levels_read_as_they_should() {
     // A file of five blocks is turned by hand into a sparse one behind all three indirect levels.

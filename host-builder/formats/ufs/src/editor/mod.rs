@@ -127,6 +127,9 @@ impl<D: ReadAt + WriteAt> Editor<D> {
     /// Marks the file system as active on the device, and keeps the groups in memory few.
     pub(crate) fn begin(&mut self) -> Result<()> {
         if !self.active {
+            // Numbers of the superblock may be possible and yet not be those of this file system. Writing by them
+            // would hit files, so nothing is written before every group was found in its place.
+            self.alloc.prove(&self.fs)?;
             superblock::set_active(&mut self.fs.superblock);
             superblock::write(&mut self.fs.device, &self.fs.superblock)?;
             self.active = true;
