@@ -99,27 +99,35 @@ fn templates_that_cannot_serve_are_refused_with_a_remedy() {
     let root = (95 + 2 * 1904) * 512;
     spoilt("no-stage2.img", root, 4096, &["needs the file /boot/grub/stage2", grub]);
 
-    let plain = "hint: name a disk image, plain or as the only file of a .tgz archive";
     fs::create_dir(lab.join("folder")).unwrap();
-    refused(&lab, "folder", &["Is a directory", plain]);
+    refused(&lab, "folder", &["it is a folder", "hint: name the disk image itself"]);
     tgz(&lab.join("empty.tgz"), &[]);
-    refused(&lab, "empty.tgz", &["there is no disk image in the archive", plain]);
+    refused(
+        &lab,
+        "empty.tgz",
+        &["there is no disk image in the archive", "hint: a template archive holds one file"],
+    );
     tgz(&lab.join("two.tgz"), &[("a.img", &[0; 512]), ("b.img", &[0; 512])]);
-    refused(&lab, "two.tgz", &["a template archive holds one disk image; a.img came before", plain]);
+    refused(
+        &lab,
+        "two.tgz",
+        &["a template archive holds one disk image; a.img came before", "hint: unpack it"],
+    );
     let mut cut = vec![0; 33_000];
     File::open(lab.join("template.img")).unwrap().read_exact_at(&mut cut, 0).unwrap();
     tgz(&lab.join("cut-inside.tgz"), &[("template.img", &cut)]);
     refused(&lab, "cut-inside.tgz", &["the template is cut short", again]);
-    let packed = fs::read(lab.join("cut-inside.tgz")).unwrap();
-    fs::write(lab.join("cut.tgz"), &packed[..packed.len() / 2]).unwrap();
-    refused(&lab, "cut.tgz", &["the gzip data is cut off", "hint: "]);
+    let bytes = fs::read(lab.join("cut-inside.tgz")).unwrap();
+    fs::write(lab.join("cut.tgz"), &bytes[..bytes.len() / 2]).unwrap();
+    let packed = "hint: a compressed template is a .tgz with one disk image in it";
+    refused(&lab, "cut.tgz", &["the gzip data is cut off", packed]);
     let mut gz = flate2::write::GzEncoder::new(
         File::create(lab.join("no-tar.gz")).unwrap(),
         flate2::Compression::fast(),
     );
     gz.write_all(&cut).unwrap();
     gz.finish().unwrap();
-    refused(&lab, "no-tar.gz", &["no tar header", plain]);
+    refused(&lab, "no-tar.gz", &["no tar header", packed]);
 
     // Without the zeros at its end the template serves, but its partition does not fit this volume.
     copy(&lab, "whole.img", USED);
