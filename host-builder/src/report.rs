@@ -113,8 +113,11 @@ impl Report {
 
     fn write_out(&self, line: &dyn fmt::Display) {
         let mut out = io::stdout();
+        // All at once: while an interruption ends the program, standard output has no buffer any more but this thread
+        // still runs, and of a line in pieces only the first would come out.
+        let line = format!("{line}\n");
         // Work under way is not given up for a line of its report; `finish` tells in the end that lines were lost.
-        if let Err(error) = writeln!(out, "{line}").and_then(|()| out.flush())
+        if let Err(error) = out.write_all(line.as_bytes()).and_then(|()| out.flush())
             && error.kind() != io::ErrorKind::BrokenPipe
         {
             let _ = self.lost.set(error);

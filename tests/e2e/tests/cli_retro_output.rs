@@ -230,7 +230,9 @@ fn a_disk_that_fills_up_under_other_commands() {
     for folder in ["data", "small", "filling"] {
         fs::create_dir(lab.join(folder)).unwrap();
     }
-    fs::write(lab.join("filling/whole"), vec![1; 4 << 20]).unwrap();
+    let mut disk = vec![1; 4 << 20];
+    disk[510..512].copy_from_slice(&[0x55, 0xAA]);
+    fs::write(lab.join("filling/whole"), disk).unwrap();
     let script = "mount -t tmpfs -o size=2M tmpfs small && { \
          \"$0\" demo platform --fill filling --output small/platform.tgz; echo \"status $?\"; ls -A small; \
          \"$0\" convert filling/whole --to raw small/disk; echo \"status $?\"; ls -A small; }";
