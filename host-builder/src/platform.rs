@@ -134,8 +134,22 @@ pub fn read(
     let walked = Prefetch::over(kiln_pgzip::Reader::new(compressed), |tar| {
         tarball::walk(tar, LIMITS, |member, content| unpacking.member(member, content))
     });
-    walked.with_context(cannot).hint("download the platform again, and compare its published checksum")?;
+    let walked = walked.map_err(anyhow::Error::from);
+    let remedy = match &walked {
+        Err(error) if is_not_gzip(error) => {
+            "download the platform again, or compress it with gzip if it is an archive of another kind"
+        }
+        _ => "download the platform again, and compare its published checksum",
+    };
+    walked.with_context(cannot).hint(remedy)?;
     unpacking.finish().with_context(cannot)
+}
+
+/// Whether an error is that of a file which does not even begin like a gzip.
+fn is_not_gzip(error: &anyhow::Error) -> bool {
+    let causes = error.chain().filter_map(|cause| cause.downcast_ref::<std::io::Error>());
+    let mut damages = causes.filter_map(kiln_pgzip::Error::of);
+    damages.any(|damage| damage.kind() == kiln_pgzip::ErrorKind::NotGzip)
 }
 
 /// Opens the tarball of a platform.

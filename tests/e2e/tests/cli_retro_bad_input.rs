@@ -103,7 +103,7 @@ fn a_tarball_that_is_damaged() {
         refused(&lab, &[], &[&name, "hint: download the platform again"]);
     }
     fs::write(&path, "not a tarball at all").unwrap();
-    refused(&lab, &[], &[&name, "gzip"]);
+    refused(&lab, &[], &[&name, "this is not gzip data", "or compress it with gzip"]);
     let mut flipped = whole.clone();
     let middle = whole.len() / 2;
     flipped[middle] ^= 0x40;
