@@ -6,12 +6,12 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{OpenOptionsExt, symlink};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, symlink};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use rustix::fs::{Mode, OFlags};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with, sockopt};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
@@ -139,6 +139,11 @@ impl Endpoint {
     /// The serial device cannot be opened, or the path can never become a socket.
     pub fn dial(dial: &Dial) -> Result<Endpoint> {
         let first = match dial {
+            // What is no socket refuses connections for ever, in the same words as a hypervisor that is not ready.
+            Dial::Unix(path) if fs::metadata(path).is_ok_and(|found| !found.file_type().is_socket()) => {
+                return Err(anyhow!("{} is no socket", path.display()))
+                    .hint("name the socket that the guest's hypervisor listens on");
+            }
             Dial::Unix(path) => match connect(path) {
                 Ok(stream) => Some(stream),
                 Err(error) if may_come(&error) => None,

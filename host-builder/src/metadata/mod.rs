@@ -25,6 +25,8 @@ use server::Server;
 /// The largest data file in bytes.
 const DATA_LIMIT: u64 = 64 << 20;
 
+const HINT: &str = "give --data the JSON of one machine, as `vmadm get UUID` prints it; {} is the smallest";
+
 /// Give guests their metadata, as a SmartOS host does
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
@@ -85,9 +87,8 @@ struct ServeArguments {
 pub fn run(arguments: Arguments, report: &Report) -> Result<Ending> {
     let Command::Serve(arguments) = arguments.command;
     // The keeper looks at the file first, so that it notices who changes it while it is read.
-    let keeper = arguments.persist.then(|| Keeper::start(&arguments.data));
+    let keeper = arguments.persist.then(|| Keeper::start(&arguments.data)).transpose().hint(HINT)?;
     let description = read_data(&arguments.data)?;
-    let keeper = keeper.transpose()?;
     let signals = server::stop_signals()?;
     let endpoint = match (&arguments.listen, &arguments.connect) {
         (Some(listen), _) => Endpoint::listen(listen)?,
@@ -107,13 +108,12 @@ pub fn run(arguments: Arguments, report: &Report) -> Result<Ending> {
 }
 
 fn read_data(path: &Path) -> Result<Description> {
-    let hint = "give --data the JSON of one machine, as `vmadm get UUID` prints it; {} is the smallest";
     let mut bytes = Vec::new();
     // It may be a pipe, whose length nobody knows before its end.
     File::open(path)
         .and_then(|file| file.take(DATA_LIMIT + 1).read_to_end(&mut bytes))
         .with_context(|| format!("cannot read the data file {}", path.display()))
-        .hint(hint)?;
+        .hint(HINT)?;
     ensure!(
         bytes.len() as u64 <= DATA_LIMIT,
         "the data file {} has more than {DATA_LIMIT} bytes, which cannot be one machine's",
@@ -121,8 +121,8 @@ fn read_data(path: &Path) -> Result<Description> {
     );
     let value = serde_json::from_slice(&bytes)
         .with_context(|| format!("the data file {} is not JSON", path.display()))
-        .hint(hint)?;
+        .hint(HINT)?;
     Description::new(value)
         .with_context(|| format!("the data file {} does not describe a machine", path.display()))
-        .hint(hint)
+        .hint(HINT)
 }

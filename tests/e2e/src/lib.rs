@@ -5,6 +5,7 @@
 pub mod build;
 pub mod kernel;
 pub mod listing;
+pub mod metadata;
 pub mod tarball;
 pub mod template;
 

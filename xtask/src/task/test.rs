@@ -178,7 +178,7 @@ impl Steps<'_> {
     }
 
     fn ring_two(&mut self) -> Result<()> {
-        self.end_to_end("command line", &["cli_"], || Ok(()))?;
+        self.end_to_end("command line", &["cli_"], || guest::run(&Guest::shipped()))?;
         for platform in shim::PLATFORMS {
             let tests = self.cargo_test();
             let name = format!("guest programs as illumos executables, platform {platform}");
@@ -189,7 +189,10 @@ impl Steps<'_> {
 
     fn ring_three(&mut self) -> Result<()> {
         let prefixes = ["boot_", "receive_", "mount_"];
-        self.end_to_end("real systems", &prefixes, vm::build)
+        self.end_to_end("real systems", &prefixes, || {
+            vm::build()?;
+            guest::run(&Guest::shipped())
+        })
     }
 
     /// Runs the tests of tests/e2e whose names begin with one of `prefixes`.
