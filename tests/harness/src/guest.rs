@@ -31,12 +31,31 @@ const DISK_NAME_MAX: usize = 20;
 /// How many lines of the console an error shows.
 const CONSOLE_TAIL: usize = 30;
 
+/// The Unix socket that carries the guest's second serial port, `/dev/ttyS1`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SecondPort {
+    /// QEMU listens there for whoever connects, one at a time, as on a SmartOS host.
+    Listens(PathBuf),
+    /// QEMU connects there, and tries again every 100 ms while nobody listens.
+    Connects(PathBuf),
+}
+
+impl SecondPort {
+    fn option(&self) -> Result<String> {
+        Ok(match self {
+            Self::Listens(socket) => format!("socket,id=second,path={},server=on,wait=off", path(socket)?),
+            Self::Connects(socket) => format!("socket,id=second,path={},reconnect-ms=100", path(socket)?),
+        })
+    }
+}
+
 /// A guest that has not been started.
 #[derive(Debug, Clone)]
 pub struct Guest {
     folder: PathBuf,
     files: Vec<(String, PathBuf)>,
     disks: Vec<(String, PathBuf)>,
+    second_port: Option<SecondPort>,
     scratch_mib: u64,
     memory_mib: u64,
     cpus: u32,
@@ -66,6 +85,7 @@ impl Guest {
             folder: folder.into(),
             files: Vec::new(),
             disks: Vec::new(),
+            second_port: None,
             scratch_mib: 4096,
             memory_mib: 1536,
             cpus: 2,
@@ -94,6 +114,13 @@ impl Guest {
     #[must_use]
     pub fn disk(mut self, name: impl Into<String>, path: impl Into<PathBuf>) -> Self {
         self.disks.push((name.into(), path.into()));
+        self
+    }
+
+    /// Gives the guest a second serial port, `/dev/ttyS1`; otherwise it has one only, its console.
+    #[must_use]
+    pub fn second_port(mut self, port: SecondPort) -> Self {
+        self.second_port = Some(port);
         self
     }
 
@@ -194,6 +221,10 @@ impl Guest {
         command.arg("-initrd").arg(self.folder.join("initrd.gz"));
         command.args(["-append", &arguments]);
         command.arg("-serial").arg(format!("file:{}", path(&folder.join("console"))?));
+
+        if let Some(port) = &self.second_port {
+            command.args(["-chardev", &port.option()?, "-serial", "chardev:second"]);
+        }
 
         // The root disk is the first one: the initramfs mounts /dev/vda.
         disk(&mut command, "root", &self.folder.join("root.img"), "snapshot=on")?;

@@ -1,0 +1,158 @@
+//! `mdata` in a Linux guest, over a real emulated second serial port, with `kiln metadata serve` at its other end.
+
+use std::fs;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
+
+use kiln_e2e::Lab;
+use kiln_e2e::metadata::{self, Server, mdata};
+use kiln_harness::guest::{Guest, SecondPort};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+/// The guest's side of every test: all four commands, a value larger than any buffer on the way, and two at once.
+const COMMANDS: &str = r#"
+set -euo pipefail
+mdata() { ./mdata "$1" --device /dev/ttyS1 --timeout 300 -- "${@:2}"; }
+mdata get sdc:alias
+mdata list
+mdata put from-the-guest "$(uname -s)"
+mdata get from-the-guest
+head -c 20000 /dev/urandom | base64 -w 0 >value
+mdata put large <value
+mdata get large | tr -d '\n' | cmp - value
+mdata get sdc:uuid & mdata get sdc:nics.0.mac >mac; wait
+cat mac
+mdata delete large
+mdata delete from-the-guest
+mdata get from-the-guest || echo "status $?"
+mdata put sdc:alias x || echo "status $?"
+"#;
+
+const SAID: &str =
+    "web\nuser-script\nLinux\n54f1cc77-68f1-42ab-acac-5c4f64f5d6e0\n90:b8:d0:00:00:01\nstatus 1\nstatus 2\n";
+
+/// Before those: the guest asks while nobody answers, tells that it has come so far, and asks on while the server is
+/// another one.
+const WAITS: &str = r#"
+cp mdata /tmp
+cd /tmp
+mdata() { ./mdata "$1" --device /dev/ttyS1 --timeout 300 -- "${@:2}"; }
+mdata put phase 1
+until [ "$(mdata get go)" = yes ]; do :; done
+"#;
+
+struct Bench {
+    lab: Lab,
+    guest: Guest,
+    /// A folder with a short name: sockets have little room for theirs.
+    sockets: tempfile::TempDir,
+}
+
+/// A lab with a description and a guest with `mdata`, or `None` after a loud skip.
+fn bench() -> Option<Bench> {
+    let (lab, guest, mdata) = (Lab::open()?, Guest::find()?, mdata()?);
+    let machine = json!({
+        "uuid": "54f1cc77-68f1-42ab-acac-5c4f64f5d6e0", "alias": "web",
+        "nics": [{ "mac": "90:b8:d0:00:00:01", "ips": ["dhcp"] }],
+        "customer_metadata": { "user-script": "#!/bin/sh\n" },
+    });
+    fs::write(lab.join("vm.json"), machine.to_string()).unwrap();
+    Some(Bench { lab, guest: guest.file("mdata", mdata), sockets: tempfile::tempdir().unwrap() })
+}
+
+impl Bench {
+    fn socket(&self) -> PathBuf {
+        self.sockets.path().join("ttyb")
+    }
+
+    fn serve(&self, direction: &str) -> Server {
+        Server::start(&self.lab, &[direction, &format!("unix:{}", self.socket().display()), "--persist"])
+    }
+
+    fn data(&self) -> Value {
+        serde_json::from_slice(&fs::read(self.lab.join("vm.json")).unwrap()).unwrap()
+    }
+
+    /// Runs a guest on `port` that comes before its server, whose server is killed while the guest asks, and that is
+    /// answered by another in the end. `asked` returns when the guest asks and nobody is there.
+    fn last_and_again(&self, port: SecondPort, direction: &str, asked: impl FnOnce()) {
+        let guest = self.guest.clone().second_port(port);
+        thread::scope(|scope| {
+            let running = scope.spawn(|| guest.run(&[WAITS, COMMANDS].concat()));
+            asked();
+            let server = self.serve(direction);
+            while self.data()["customer_metadata"]["phase"] != "1" && !running.is_finished() {
+                thread::sleep(Duration::from_millis(20));
+            }
+            // SIGKILL, so that the socket stays and has to be taken over.
+            assert_eq!(server.end_by(Signal::KILL).0, -1);
+            let mut data = self.data();
+            data["customer_metadata"]["go"] = json!("yes");
+            data["customer_metadata"].as_object_mut().unwrap().remove("phase");
+            fs::write(self.lab.join("vm.json"), data.to_string()).unwrap();
+            let server = self.serve(direction);
+            let done = running.join().expect("the thread does not panic").expect("the guest runs");
+            assert_eq!(done.succeeded(), SAID.replace("web\n", "web\ngo\n"));
+            end(server);
+        });
+    }
+}
+
+/// The end of a server that did its work.
+fn end(server: Server) -> String {
+    let (status, log) = server.end();
+    assert_eq!(status, 0, "{log}");
+    log
+}
+
+fn script() -> String {
+    format!("cp mdata /tmp; cd /tmp\n{COMMANDS}")
+}
+
+#[test]
+fn case_43_the_server_first_and_qemu_connects() {
+    let Some(bench) = bench() else { return };
+    let server = bench.serve("--listen");
+    let guest = bench.guest.clone().second_port(SecondPort::Connects(bench.socket()));
+    assert_eq!(guest.run(&script()).expect("the guest runs").succeeded(), SAID);
+    let log = end(server);
+    assert!(log.contains("PUT sdc:alias: FAILURE"), "{log}");
+}
+
+#[test]
+fn case_43_the_server_first_and_connects_to_qemu() {
+    let Some(bench) = bench() else { return };
+    let server = bench.serve("--connect");
+    let guest = bench.guest.clone().second_port(SecondPort::Listens(bench.socket()));
+    assert_eq!(guest.run(&script()).expect("the guest runs").succeeded(), SAID);
+    end(server);
+}
+
+#[test]
+fn case_43_the_server_last_and_restarted_and_qemu_connects() {
+    let Some(bench) = bench() else { return };
+    bench.last_and_again(SecondPort::Connects(bench.socket()), "--listen", || {
+        // QEMU connects to this, and the guest's first line shows that it asks.
+        let listener = UnixListener::bind(bench.socket()).unwrap();
+        let (stream, _) = listener.accept().unwrap();
+        assert_eq!(metadata::Guest::of(stream).line(), "\n");
+        fs::remove_file(bench.socket()).unwrap();
+    });
+}
+
+#[test]
+fn case_43_the_server_last_and_restarted_and_connects_to_qemu() {
+    let Some(bench) = bench() else { return };
+    bench.last_and_again(SecondPort::Listens(bench.socket()), "--connect", || {
+        let stream = loop {
+            if let Ok(stream) = UnixStream::connect(bench.socket()) {
+                break stream;
+            }
+            thread::sleep(Duration::from_millis(20));
+        };
+        assert_eq!(metadata::Guest::of(stream).line(), "\n");
+    });
+}
