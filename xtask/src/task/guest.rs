@@ -23,11 +23,6 @@ pub struct Guest {
 }
 
 impl Guest {
-    /// What images carry, where the tests of rings 2 and 3 look for it.
-    pub fn shipped() -> Self {
-        Self { output: None, with_probe: false, twice: false }
-    }
-
     /// Everything, where the tests look for it.
     pub fn for_tests() -> Self {
         Self { output: None, with_probe: true, twice: true }
