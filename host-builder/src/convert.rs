@@ -20,8 +20,8 @@ use crate::contents::scratch::SparseFile;
 use crate::contents::shape::Shape;
 use crate::contents::source::{Source, is_zero};
 use crate::contents::time;
+use crate::digest::hex;
 use crate::jobs;
-use crate::platform::hex;
 use crate::report::{Hint, Progress, Report};
 use crate::staging::{self, StagedFile};
 

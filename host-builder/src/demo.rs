@@ -8,10 +8,11 @@ use clap::{Args, Subcommand};
 use flate2::write::GzEncoder;
 use kiln_ufs::{Attributes, EditOptions, Editor, ErrorKind, MakeOptions, Timestamp};
 use positioned_io::{ReadAt, WriteAt};
-use sha1::{Digest, Sha1};
 
 use crate::cli::Ending;
-use crate::platform::{BOOT_ARCHIVE, BOOT_ARCHIVE_HASH, UNIX, hex};
+use crate::contents::source::Source;
+use crate::digest;
+use crate::platform::{BOOT_ARCHIVE, BOOT_ARCHIVE_HASH, UNIX};
 use crate::report::{Hint, Report, changed};
 use crate::staging::{OutputFolder, StagedFile};
 use crate::stamp::Stamp;
@@ -117,7 +118,7 @@ const FILES: [(&str, u16, &str); 12] = [
 const FOLDERS: [&str; 10] =
     ["/dev", "/devices", "/kernel", "/opt", "/proc", "/root", "/sbin", "/system/usr/bin", "/tmp", "/usr/lib"];
 
-fn boot_archive(platform: &Platform, folder: &OutputFolder) -> Result<fs::File> {
+fn boot_archive(platform: &Platform, folder: &OutputFolder) -> Result<Source> {
     let bytes = u64::from(platform.size) << 10;
     let file = folder.scratch()?;
     file.set_len(bytes).context("cannot make a temporary file")?;
@@ -142,7 +143,7 @@ fn boot_archive(platform: &Platform, folder: &OutputFolder) -> Result<fs::File> 
             break;
         }
     }
-    Ok(ufs.finish(time)?.into_device())
+    Ok(Source::file(ufs.finish(time)?.into_device())?)
 }
 
 /// Copies the regular files of a folder of the machine, sorted, until the archive is full; says whether there is room
@@ -179,12 +180,9 @@ fn fill<D: ReadAt + WriteAt>(ufs: &mut Editor<D>, folder: &Path, at: &str) -> Re
     Ok(true)
 }
 
-fn write_tarball(stamp: &Stamp, archive: &fs::File, output: &mut StagedFile) -> Result<()> {
+fn write_tarball(stamp: &Stamp, archive: &Source, output: &mut StagedFile) -> Result<()> {
     let top = format!("platform-{stamp}");
-    let size = archive.metadata()?.len();
-    let mut sum = Sha1::new();
-    digest(archive, size, &mut sum)?;
-    let hash = format!("{}\n", hex(&sum.finalize()));
+    let hash = format!("{}\n", digest::sha1_of(archive.reader())?);
 
     let gzip = GzEncoder::new(output.file_mut(), flate2::Compression::new(6));
     let mut tar = tar::Builder::new(gzip);
@@ -198,7 +196,7 @@ fn write_tarball(stamp: &Stamp, archive: &fs::File, output: &mut StagedFile) -> 
     }
     let file = |size: u64| header(tar::EntryType::Regular, size, mtime);
     tar.append_data(&mut file(KERNEL.len() as u64), format!("{top}/{UNIX}"), KERNEL)?;
-    tar.append_data(&mut file(size), format!("{top}/{BOOT_ARCHIVE}"), Positioned { file: archive, at: 0 })?;
+    tar.append_data(&mut file(archive.size()), format!("{top}/{BOOT_ARCHIVE}"), archive.reader())?;
     for (path, text) in [
         (BOOT_ARCHIVE_HASH, hash.as_str()),
         ("i86pc/amd64/boot_archive.gitstatus", "[]\n"),
@@ -220,29 +218,4 @@ fn header(kind: tar::EntryType, size: u64, mtime: u64) -> tar::Header {
     header.set_uid(0);
     header.set_gid(0);
     header
-}
-
-/// Reads a file from its beginning without moving its position.
-struct Positioned<'a> {
-    file: &'a fs::File,
-    at: u64,
-}
-
-impl std::io::Read for Positioned<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let got = self.file.read_at(self.at, buffer)?;
-        self.at += got as u64;
-        Ok(got)
-    }
-}
-
-fn digest(file: &fs::File, size: u64, sum: &mut Sha1) -> Result<()> {
-    let mut reader = std::io::Read::take(Positioned { file, at: 0 }, size);
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        match std::io::Read::read(&mut reader, &mut buffer)? {
-            0 => return Ok(()),
-            got => sum.update(&buffer[..got]),
-        }
-    }
 }

@@ -14,6 +14,7 @@ pub mod convert;
 pub mod custom_archive;
 pub mod demo;
 pub mod diff;
+pub mod digest;
 pub mod inspect;
 pub mod jobs;
 pub mod ls;

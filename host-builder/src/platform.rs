@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow};
 use sha1::{Digest, Sha1};
 
+use crate::digest::hex;
 use crate::prefetch::Prefetch;
 use crate::report::{Hint, Progress};
 use crate::stamp::Stamp;
@@ -130,8 +131,7 @@ pub fn read(
         archive: None,
         buffer: vec![0; 256 * 1024],
     };
-    let compressed = CountedReader { inner: file, progress };
-    let walked = Prefetch::over(kiln_pgzip::Reader::new(compressed), |tar| {
+    let walked = Prefetch::over(kiln_pgzip::Reader::new(progress.reader(file)), |tar| {
         tarball::walk(tar, LIMITS, |member, content| unpacking.member(member, content))
     });
     let walked = walked.map_err(anyhow::Error::from);
@@ -377,26 +377,4 @@ fn join(path: &str, target: &str) -> String {
         }
     }
     parts.join("/")
-}
-
-/// Lower-case hexadecimal digits.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        text.extend([byte >> 4, byte & 15].map(|digit| char::from_digit(digit.into(), 16).unwrap_or('?')));
-        text
-    })
-}
-
-/// Counts the compressed bytes for the progress display.
-struct CountedReader<'a> {
-    inner: File,
-    progress: &'a Progress<'a>,
-}
-
-impl Read for CountedReader<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let got = self.inner.read(buffer)?;
-        self.progress.add(got as u64);
-        Ok(got)
-    }
 }

@@ -5,7 +5,7 @@
 
 use std::error::Error;
 use std::fmt;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal, Read, Write};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -165,6 +165,11 @@ pub struct Progress<'a> {
 }
 
 impl Progress<'_> {
+    /// Counts what is read from `inner` as done.
+    pub fn reader<R>(&self, inner: R) -> Counted<'_, R> {
+        Counted { inner, progress: self }
+    }
+
     /// Counts `bytes` more as done.
     pub fn add(&self, bytes: u64) {
         let before = self.done.fetch_add(bytes, Ordering::Relaxed);
@@ -179,6 +184,21 @@ impl Progress<'_> {
                 "total": self.total,
             }));
         }
+    }
+}
+
+/// Shows the progress of what passes.
+#[derive(Debug)]
+pub struct Counted<'a, R> {
+    inner: R,
+    progress: &'a Progress<'a>,
+}
+
+impl<R: Read> Read for Counted<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let got = self.inner.read(buffer)?;
+        self.progress.add(got as u64);
+        Ok(got)
     }
 }
 

@@ -15,7 +15,7 @@ use super::scratch::{Scratch, SparseFile};
 use super::shape::{self, Shape};
 use super::source::Source;
 use super::spool;
-use crate::platform::hex;
+use crate::digest::hex;
 use crate::prefetch::Prefetch;
 use crate::report::{Hint, Progress, Report};
 
@@ -136,7 +136,7 @@ fn unwrap_hashing(
     let mut hashes = hashes.cloned();
     for _ in 0..MAX_WRAPPINGS {
         let progress = report.progress("expanding", contents.source.size());
-        let counted = Counted { inner: contents.source.reader(), progress: &progress };
+        let counted = progress.reader(contents.source.reader());
         let mut raw = Hashing { inner: counted, hashes: hashes.take() };
         let expanded = match contents.shape {
             Shape::Gzip => {
@@ -281,20 +281,6 @@ impl<R: Read> Read for Hashing<R> {
             hashes.sha1.update(&buffer[..got]);
             hashes.sha256.update(&buffer[..got]);
         }
-        Ok(got)
-    }
-}
-
-/// Shows the progress of what passes.
-struct Counted<'a, R> {
-    inner: R,
-    progress: &'a Progress<'a>,
-}
-
-impl<R: Read> Read for Counted<'_, R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let got = self.inner.read(buffer)?;
-        self.progress.add(got as u64);
         Ok(got)
     }
 }

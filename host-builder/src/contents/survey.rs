@@ -5,12 +5,11 @@ use kiln_bootdisk::builtin::{self, Found};
 use kiln_bootdisk::detect::{self, Loader};
 use kiln_bootdisk::menu::Menu;
 use serde::Serialize;
-use sha1::{Digest as _, Sha1};
 
 use super::disk::Disk;
 use super::source::Source;
 use super::tree::{self, Node, Tree, show};
-use crate::platform::hex;
+use crate::digest;
 use crate::report::Report;
 use crate::stamp::Stamp;
 
@@ -43,21 +42,8 @@ impl BootArchive {
     /// It cannot be read.
     pub fn sha1(&self, report: &Report) -> Result<String> {
         let progress = report.progress("digesting", self.source.size());
-        let mut digest = Sha1::new();
-        let mut buffer = vec![0; 256 * 1024];
-        let mut offset = 0;
-        loop {
-            let got = self
-                .source
-                .read_up_to(offset, &mut buffer)
-                .with_context(|| format!("cannot read {}", self.node.shown()))?;
-            if got == 0 {
-                return Ok(hex(&digest.finalize()));
-            }
-            digest.update(&buffer[..got]);
-            progress.add(got as u64);
-            offset += got as u64;
-        }
+        digest::sha1_of(progress.reader(self.source.reader()))
+            .with_context(|| format!("cannot read {}", self.node.shown()))
     }
 
     /// The SHA-1 that the hash file states, lower case, without what may follow it. The kernel compares the first 40

@@ -8,7 +8,7 @@ mod ca_bundle;
 
 use std::borrow::Cow;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{Read, Write};
 use std::num::NonZeroUsize;
 use std::path::Path;
 
@@ -16,6 +16,7 @@ use anyhow::{Context, Result, anyhow};
 use sha2::{Digest, Sha256};
 use tar::{Builder, EntryType, Header};
 
+use crate::digest::Hashing;
 use crate::overlay::{Contents, Entry, Kind, Layer, Tree};
 use crate::ownership::{Attributes, Ownership};
 use crate::pieces;
@@ -78,33 +79,15 @@ pub fn build(
     let tree = Tree::stack([pieces::custom(stamp), bundle].into_iter().chain(layers))?;
     let mtime = u64::from(stamp.unix_seconds().unsigned_abs());
     let options = kiln_pgzip::Options { level: LEVEL, threads: jobs.min(THREADS), member_size: MEMBER };
-    let gzip = kiln_pgzip::Writer::new(Digesting { file: output, sum: Sha256::new() }, options)?;
+    let gzip = kiln_pgzip::Writer::new(Hashing::<_, Sha256>::new(output), options)?;
     let (gzip, members) = tarball(&tree, mtime, gzip)?;
     let (digested, totals) = gzip.finish().context("cannot write custom.tgz")?;
     Ok(CustomArchive {
-        file: digested.file,
+        file: digested.inner,
         size: totals.bytes_out,
         sha256: digested.sum.finalize().into(),
         members,
     })
-}
-
-/// A file whose digest is taken while it is written.
-struct Digesting {
-    file: File,
-    sum: Sha256,
-}
-
-impl Write for Digesting {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.file.write(bytes)?;
-        self.sum.update(&bytes[..written]);
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
-    }
 }
 
 /// The CA bundle as a layer of its own, so that a clash names where it comes from.

@@ -73,7 +73,7 @@ fn build_with(stamp: &Stamp, layers: Vec<Layer>, ca_bundle: Option<&Path>, jobs:
     let mut bytes = vec![0; archive.file.metadata().unwrap().len() as usize];
     archive.file.read_exact_at(&mut bytes, 0).unwrap();
     assert_eq!(bytes.len() as u64, archive.size);
-    let sha256 = crate::platform::hex(&archive.sha256);
+    let sha256 = crate::digest::hex(&archive.sha256);
     Ok(Packed { bytes, sha256, members: archive.members })
 }
 

@@ -7,12 +7,11 @@ use anyhow::{Context, Result, anyhow};
 use kiln_ufs::{
     Attributes, Demand, EditOptions, Editor, ErrorKind, FileSystem, FileType, Metadata, Timestamp,
 };
-use sha1::{Digest, Sha1};
 
 use super::accounts;
 use super::settings::Settings;
+use crate::digest;
 use crate::overlay::{Entry, Kind, Tree};
-use crate::platform::hex;
 use crate::prefetch::Prefetch;
 use crate::report::{Change, Hint, Report, changed, unchanged, with_hint};
 
@@ -103,7 +102,8 @@ pub fn edit(settings: &Settings, file: File, size: u64, tree: &Tree, report: &Re
     let file = editor.finish(time).with_context(cannot).hint(DAMAGED)?.into_device();
     report.step("hash-boot-archive", || {
         let size = file.metadata().with_context(cannot)?.len();
-        let sha1 = sha1_of(&file).with_context(cannot)?;
+        (&file).seek(SeekFrom::Start(0)).with_context(cannot)?;
+        let sha1 = Prefetch::over(&file, digest::sha1_of).with_context(cannot)?;
         let detail = format!("SHA-1 {sha1}");
         Ok(changed(Archive { file, size, sha1, has_vmm }, detail))
     })
@@ -239,20 +239,6 @@ fn same(mut one: impl Read, mut other: impl Read) -> Result<bool> {
             return Ok(false);
         }
     }
-}
-
-fn sha1_of(mut file: &File) -> std::io::Result<String> {
-    file.seek(SeekFrom::Start(0))?;
-    Prefetch::over(file, |mut bytes| {
-        let mut sum = Sha1::new();
-        let mut buffer = vec![0; 1 << 18];
-        loop {
-            match bytes.read(&mut buffer)? {
-                0 => return Ok(hex(&sum.finalize())),
-                got => sum.update(&buffer[..got]),
-            }
-        }
-    })
 }
 
 fn show(path: &[u8]) -> String {

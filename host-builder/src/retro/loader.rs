@@ -7,11 +7,10 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
 use kiln_bootdisk::template::{Template, TemplateError};
-use sha1::{Digest, Sha1};
 
 use super::settings::LoaderChoice;
 use super::sources::Stretch;
-use crate::platform::hex;
+use crate::digest;
 use crate::report::Hint;
 use crate::staging::OutputFolder;
 use crate::tarball::{self, Limits};
@@ -98,7 +97,8 @@ fn grub_legacy(folder: Option<&Path>) -> Result<Loader> {
                 "--loader grub-legacy=DIR takes the folder with stage1, fat_stage1_5 and stage2; Debian's package \
                  grub-legacy has them in /usr/lib/grub/x86_64-pc",
             )?;
-        files.push((path, hex(&Sha1::digest(&bytes))));
+        let sha1 = digest::sha1_of(&bytes[..])?;
+        files.push((path, sha1));
         Ok(bytes)
     };
     let (stage1, stage1_5, stage2) = (stage("stage1")?, stage("fat_stage1_5")?, stage("stage2")?);
@@ -117,7 +117,7 @@ fn open_template(path: &Path, folder: &OutputFolder) -> Result<Loader> {
     let mut head = Vec::new();
     (&mut file).take(512).read_to_end(&mut head)?;
     file.seek(SeekFrom::Start(0))?;
-    let sha1 = file_sha1(&mut file)?;
+    let sha1 = digest::sha1_of(&file)?;
     file.seek(SeekFrom::Start(0))?;
     let disk =
         if kiln_pgzip::looks_like_gzip(&head) { unpack_template(file, folder.scratch()?)? } else { file };
@@ -198,15 +198,4 @@ fn copy_sparse(from: &mut dyn Read, to: &mut File) -> Result<()> {
         at += filled as u64;
     }
     to.set_len(at).context("cannot write a temporary file").hint(NO_ROOM)
-}
-
-fn file_sha1(file: &mut File) -> Result<String> {
-    let mut sha1 = Sha1::new();
-    let mut buffer = vec![0; 256 * 1024];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(hex(&sha1.finalize())),
-            got => sha1.update(&buffer[..got]),
-        }
-    }
 }

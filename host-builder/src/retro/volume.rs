@@ -1,6 +1,5 @@
 //! From a planned disk to the compressed stream of a volume, in one pass.
 
-use std::io::{self, Write};
 use std::num::NonZeroUsize;
 
 use anyhow::{Context, Result};
@@ -10,7 +9,7 @@ use positioned_io::ReadAt;
 use sha1::{Digest, Sha1};
 
 use super::sources::Sources;
-use crate::platform::hex;
+use crate::digest::{Hashing, hex};
 use crate::report::Progress;
 use crate::staging::StagedFile;
 
@@ -55,7 +54,7 @@ pub fn write(
 ) -> Result<Written> {
     let name = output.target().display().to_string();
     let cannot_write = || format!("cannot write {name}");
-    let compressed = Hashing::new(output.file_mut());
+    let compressed = Hashing::<_, Sha1>::new(output.file_mut());
     let gzip = kiln_pgzip::Writer::new(
         compressed,
         kiln_pgzip::Options {
@@ -65,7 +64,7 @@ pub fn write(
         },
     )
     .with_context(cannot_write)?;
-    let mut volume = VolumeWriter::new(Hashing::new(gzip), options).with_context(cannot_write)?;
+    let mut volume = VolumeWriter::new(Hashing::<_, Sha1>::new(gzip), options).with_context(cannot_write)?;
 
     let mut buffer = vec![0; CHUNK];
     for extent in layout.extents() {
@@ -98,30 +97,4 @@ pub fn write(
         stream_sha1: hex(&stream_sum.finalize()),
         blocks: summary.blocks_written,
     })
-}
-
-/// Takes the SHA-1 of what passes through.
-struct Hashing<W> {
-    inner: W,
-    sum: Sha1,
-    size: u64,
-}
-
-impl<W> Hashing<W> {
-    fn new(inner: W) -> Hashing<W> {
-        Hashing { inner, sum: Sha1::new(), size: 0 }
-    }
-}
-
-impl<W: Write> Write for Hashing<W> {
-    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        let written = self.inner.write(buffer)?;
-        self.sum.update(&buffer[..written]);
-        self.size += written as u64;
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
-    }
 }
