@@ -11,7 +11,7 @@ use crate::contents::output;
 use crate::contents::path::{self, Expression, Subject};
 use crate::report::{Hint, Report};
 
-/// Writes a file inside an image to standard output, byte for byte.
+/// Writes a file inside an image to standard output, byte for byte
 ///
 /// Each '!' in the path steps into the file before it; one at the end expands a gzip:
 ///

@@ -14,7 +14,7 @@ use crate::contents::time::iso;
 use crate::contents::tree::{self, Node, Tree, show};
 use crate::report::{Hint, Report};
 
-/// Lists files inside images, archives and platforms.
+/// Lists files inside images, archives and platforms
 ///
 /// The image may be a .zvol or .zvol.gz, a raw disk, a platform tarball, a bare boot archive or
 /// FAT volume; names do not matter. Each '!' in a path steps into the file before it:

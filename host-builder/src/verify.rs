@@ -108,7 +108,16 @@ fn check_wrappings(findings: &mut Findings, contents: &Contents) {
         findings
             .note("gzip", format!("from byte {offset} on something follows that is no gzip and is ignored"));
     }
-    let Some(stream) = &contents.stream else { return };
+    let Some(stream) = &contents.stream else {
+        if !contents.compressed && matches!(contents.shape, Shape::Disk | Shape::Fat | Shape::Tar) {
+            // The hash file speaks for the boot archive alone, so a flipped bit in the kernel would not be seen.
+            findings.note(
+                "contents",
+                "no checksum covers the whole of it: only what has one of its own is proved",
+            );
+        }
+        return;
+    };
     let Some(volume) = &stream.volume else {
         findings.passed(
             "stream",

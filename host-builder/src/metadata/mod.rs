@@ -27,7 +27,7 @@ const DATA_LIMIT: u64 = 64 << 20;
 
 const HINT: &str = "give --data the JSON of one machine, as `vmadm get UUID` prints it; {} is the smallest";
 
-/// Give guests their metadata, as a SmartOS host does
+/// Gives guests their metadata, as a SmartOS host does.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     #[command(subcommand)]
@@ -39,7 +39,7 @@ enum Command {
     Serve(ServeArguments),
 }
 
-/// Answer a guest's questions about its keys, network and scripts
+/// Answers a guest's questions about its keys, network and scripts
 ///
 /// The server takes the place of the metadata agent of a SmartOS host: it speaks both versions of the protocol, shows
 /// the machine that the data file describes under `sdc:`, and lets the guest put and delete keys of its own. It runs
