@@ -360,13 +360,14 @@ fn refusal(text: &str) -> Response {
 impl Connection {
     /// Answers a question, and logs both without any value.
     fn answer(&mut self, request: &Request, envelope: &Envelope, response: &Response) {
-        let key = shown(request.key().unwrap_or_default());
+        let key = request.key().map(|key| format!(" {}", shown(key))).unwrap_or_default();
         let code = response.code.word();
         let what = match response.code {
-            Code::Success => format!("{} bytes", response.payload.len()),
-            Code::NotFound | Code::Failure | Code::Other(_) => shown(&response.payload),
+            Code::Success => format!(" {} bytes", response.payload.len()),
+            _ if response.payload.is_empty() => String::new(),
+            Code::NotFound | Code::Failure | Code::Other(_) => format!(": {}", shown(&response.payload)),
         };
-        tracing::info!("{}: {} {key}: {code} {what}", self.peer, request.verb());
+        tracing::info!("{}: {}{key}: {code}{what}", self.peer, request.verb());
         self.say(&envelope.seal(response));
     }
 

@@ -8,6 +8,7 @@
 //! * [`scratch`]: folders for the files of a test.
 //! * [`process`]: running a program with a deadline.
 //! * [`cargo`]: cargo inside a test.
+//! * [`cloud_init`]: cloud-init, without installing it.
 //!
 //! Three environment variables matter: `KILN_REQUIRE_TOOLS` turns every loud skip into a failure, `KILN_BIN` names the
 //! `kiln` executable that command-line tests run, and `KILN_LONG_TESTS` asks property tests that choose their own number
@@ -17,6 +18,7 @@
 
 pub mod account;
 pub mod cargo;
+pub mod cloud_init;
 pub mod fixtures;
 pub mod guest;
 pub mod process;

@@ -1,4 +1,5 @@
-//! `cargo xtask setup`: the Debian packages that tests and the demo need.
+//! `cargo xtask setup`: the Debian packages that tests and the demo need. All are installed but cloud-init, which is only
+//! unpacked.
 
 use std::fs;
 use std::path::Path;
@@ -6,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
-use kiln_harness::{account, tools};
+use kiln_harness::{account, cloud_init, recipe, tools};
 
 use crate::apt::plan::{self, NewSource, Plan};
 use crate::apt::{policy, sources};
@@ -59,7 +60,8 @@ const JUDGES: &[Need] = &[
     Need::program("openssl", "openssl"),
     Need::program("pigz", "pigz"),
     Need::program("procps", "kill"),
-    Need::program("python3-minimal", "python3"),
+    // Debian's own, which cloud-init's modules are for.
+    Need { package: "python3", found: Found::File(&["/usr/bin/pydoc3"]) },
     Need::program("qemu-utils", "qemu-img"),
     Need::program("zfs-fuse", "zfs-fuse"),
 ];
@@ -115,21 +117,41 @@ pub fn run(setup: &Setup) -> Result<()> {
 /// command that does.
 pub fn ensure(purposes: &[Purpose]) -> Result<()> {
     let missing = missing(purposes);
-    if missing.is_empty() {
+    if !missing.is_empty() {
+        install(purposes, &missing)?;
+    }
+    if purposes.iter().any(|purpose| matches!(purpose, Purpose::Judge | Purpose::Machines)) {
+        unpack_cloud_init()?;
+    }
+    Ok(())
+}
+
+/// Puts cloud-init, which must not be installed, into the user's cache.
+fn unpack_cloud_init() -> Result<()> {
+    if cloud_init::is_there() {
         return Ok(());
     }
+    eprintln!("unpacking cloud-init and its modules into {}", recipe::cache_folder().display());
+    if account::is_root() {
+        apt_get(&["update"].map(str::to_owned))?;
+    }
+    cloud_init::unpack()
+        .context("cannot get cloud-init from Debian's archive; `sudo apt-get update` may help")
+}
+
+fn install(purposes: &[Purpose], missing: &[&str]) -> Result<()> {
     machine::debian_codename()
         .with_context(|| format!("these Debian packages are missing: {}", missing.join(" ")))?;
     if !account::is_root() {
         bail!(
             "these Debian packages are missing: {}\nhint: run `{}`",
             missing.join(" "),
-            command_for_root(&missing)?
+            command_for_root(missing)?
         );
     }
     eprintln!("installing Debian packages: {}", missing.join(" "));
     apt_get(&["update"].map(str::to_owned))?;
-    let plan = make_plan(&missing)?;
+    let plan = make_plan(missing)?;
     if let Some(new) = &plan.source {
         add_source(new)?;
         apt_get(&["update"].map(str::to_owned))?;
