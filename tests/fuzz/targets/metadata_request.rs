@@ -11,14 +11,14 @@ const LIMIT: usize = 1 << 15;
 /// In the internal metadata, under a key that guests may not read.
 const SECRET: &str = "correct horse battery staple";
 
-const MACHINE: &str = r#"{
+const MACHINE: &str = r##"{
     "alias": "web", "seven": [7], "empty": [], "resolvers": ["8.8.8.8"], "tags": { "a.b": "dots" },
     "nics": [{ "mac": "90:b8:d0:00:00:01", "ips": ["10.0.0.2/24"], "gateways": ["10.0.0.1"] }],
     "routes": { "10.1.0.0/16": "nics[0]", "10.2.0.0/16": "macs[90:b8:d0:00:00:01]", "10.3.0.0/16": "10.0.0.9" },
     "customer_metadata": { "user-script": "#!/bin/sh\n.\n", "root_pw": "theirs", "number": 7 },
     "internal_metadata": { "hidden": "correct horse battery staple", "root_pw": "pw", "docker:cmd": "[]" },
     "internal_metadata_namespaces": ["docker"]
-}"#;
+}"##;
 
 fuzz_target!(|input: &[u8]| {
     let Some((&first, input)) = input.split_first() else { return };
@@ -44,7 +44,8 @@ fuzz_target!(|input: &[u8]| {
         assert!(conversation.held() <= 4 * LIMIT + (128 << 10));
     }
     let text = agent.description().to_json();
-    let again = Description::new(serde_json::from_str(&text).expect("what is kept is JSON")).expect("and sound");
+    let again =
+        Description::new(serde_json::from_str(&text).expect("what is kept is JSON")).expect("and sound");
     assert_eq!(&again, agent.description());
 });
 

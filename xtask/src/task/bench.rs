@@ -17,6 +17,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::machine;
+use crate::task::bench_mdata;
 use crate::task::setup::{self, Purpose};
 
 /// kiln against the original's way, measured in the same run.
@@ -24,6 +25,8 @@ use crate::task::setup::{self, Purpose};
 pub enum Bench {
     /// `kiln retro` against tar, mtools, `gzip -9` and sha1sum, on a platform filled with this machine's programs.
     Retro,
+    /// The metadata server and client, beside a plain echo over the same transport.
+    Mdata,
 }
 
 /// The stamp of the platform that is measured.
@@ -48,6 +51,7 @@ const PROMISED_MEMORY_KIB: u64 = 160 * 1024;
 pub fn run(bench: &Bench) -> Result<()> {
     match bench {
         Bench::Retro => retro(),
+        Bench::Mdata => bench_mdata::run(),
     }
 }
 
@@ -230,7 +234,7 @@ fn kiln_way(kiln: &Path, platform: &Path, output: &Path, flags: &[&str]) -> Resu
 }
 
 /// `VmHWM` of a process in KiB.
-fn high_water_mark(status: &Path) -> Option<u64> {
+pub fn high_water_mark(status: &Path) -> Option<u64> {
     let lines = BufReader::new(File::open(status).ok()?).lines();
     let line = lines.map_while(Result::ok).find(|line| line.starts_with("VmHWM:"))?;
     line.split_whitespace().nth(1)?.parse().ok()

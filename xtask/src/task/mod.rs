@@ -1,6 +1,7 @@
 //! The tasks, one file each.
 
 pub mod bench;
+mod bench_mdata;
 pub mod demo;
 pub mod fuzz;
 pub mod guest;
