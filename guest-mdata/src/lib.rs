@@ -23,6 +23,10 @@ pub mod source;
 pub mod values;
 pub mod wire;
 
+// What the tests need to start as an illumos executable.
+#[cfg(test)]
+use guest_rt as _;
+
 pub use clock::{Clock, Deadline, Monotonic};
 pub use error::{ChannelProblem, Error, KeyProblem, Unusable, ValueProblem};
 pub use session::Session;

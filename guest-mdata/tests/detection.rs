@@ -1,6 +1,8 @@
 //! Which channel a guest has.
 
 use guest_mdata::channel::{Device, Guest, ZONE_SOCKETS};
+// What an illumos executable needs to start.
+use guest_rt as _;
 
 fn linux(product: Option<&str>, kernel: &str) -> Guest {
     Guest::Linux { product: product.map(str::to_owned), kernel: kernel.to_owned() }

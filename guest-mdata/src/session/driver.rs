@@ -59,7 +59,7 @@ impl Session {
                 self.link = None;
             }
             if step != Step::Done && deadline.is_over(now) {
-                let why = self.machine.trouble();
+                let why = self.machine.last_trouble();
                 self.machine.abandon(now);
                 self.link = None;
                 return Err(self.channel_error(ChannelProblem::Deadline(why)));

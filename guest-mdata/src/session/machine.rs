@@ -172,6 +172,17 @@ impl Machine {
 
     /// What keeps the request from its answer.
     pub fn trouble(&self) -> String {
+        let (trouble, noise) = self.present_trouble();
+        format!("{trouble}{noise}")
+    }
+
+    /// The same for the one who has waited long enough, and what to do about it.
+    pub fn last_trouble(&self) -> String {
+        let (trouble, noise) = self.present_trouble();
+        format!("{trouble}{noise}; {}", trouble.advice())
+    }
+
+    fn present_trouble(&self) -> (Trouble, Noise) {
         let waiting = match &self.state {
             State::Closed { .. } | State::Pinging { .. } => Trouble::NoPing,
             State::Flushing { .. } | State::Settling { .. } => Trouble::Noise,
@@ -180,7 +191,11 @@ impl Machine {
                 Trouble::NoAnswer(self.request.as_ref().map_or(Verb::Get, Request::verb))
             }
         };
-        format!("{}{}", self.trouble.as_ref().unwrap_or(&waiting), self.noise)
+        let noise = self.noise_with_partial();
+        match self.trouble.as_ref().unwrap_or(&waiting) {
+            Trouble::NoPing if noise.is_any() => (Trouble::Garbage, noise),
+            trouble => (trouble.clone(), noise),
+        }
     }
 
     /// What to do next.
@@ -547,7 +562,18 @@ impl Machine {
         self.noise = Noise::default();
     }
 
+    /// The noise so far, with the beginning of a line that is no answer yet and may never be one.
+    fn noise_with_partial(&self) -> Noise {
+        let mut noise = self.noise.clone();
+        let partial = self.lines.partial();
+        if matches!(self.state, State::Pinging { .. } | State::Negotiating { .. }) && !partial.is_empty() {
+            noise.heard(partial);
+        }
+        noise
+    }
+
     fn close(&mut self, now: Duration) {
+        self.noise = self.noise_with_partial();
         self.lines.clear();
         self.say(Vec::new());
         self.state = State::Closed { until: now };

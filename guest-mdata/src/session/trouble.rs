@@ -17,6 +17,8 @@ pub enum Trouble {
     NoVersion,
     /// No answer to a request.
     NoAnswer(Verb),
+    /// Nothing but lines that are no answer to a ping.
+    Garbage,
     /// The line is never quiet.
     Noise,
     /// The other side closed the connection.
@@ -32,6 +34,7 @@ impl fmt::Display for Trouble {
             Self::Held(Some(holder)) => write!(formatter, "process {holder} has it locked"),
             Self::Held(None) => formatter.write_str("another process has it locked"),
             Self::NoPing => formatter.write_str("nobody answers on it"),
+            Self::Garbage => formatter.write_str("what answers on it is no metadata host"),
             Self::NoVersion => formatter.write_str("the host does not say which version it speaks"),
             Self::NoAnswer(verb) => write!(formatter, "the host does not answer to {verb}"),
             Self::Noise => formatter.write_str("it is never quiet"),
@@ -41,20 +44,39 @@ impl fmt::Display for Trouble {
     }
 }
 
-/// From how many lines on nobody asked for the noise is worth telling. A late host may cause a few.
-const TELLING: u64 = 8;
+impl Trouble {
+    /// What the one who waited in vain can do about it.
+    pub fn advice(&self) -> &'static str {
+        match self {
+            Self::Closed(_) | Self::NoPing | Self::HungUp | Self::Broken(_) => {
+                "see that the host serves metadata there, or name another channel"
+            }
+            Self::Held(_) => "wait for it, or end it if it hangs",
+            Self::NoVersion | Self::NoAnswer(_) => "allow more time, or look into the host's log",
+            Self::Garbage | Self::Noise => "end what else uses it, or name another channel",
+        }
+    }
+}
+
+/// From how many lines on that nobody asked for another program is suspected. A late host may cause a few.
+const SUSPICIOUS: u64 = 8;
 
 /// How much of a line is kept to show.
 const SHOWN: usize = 40;
 
 /// Lines that nobody asked for.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Noise {
     lines: u64,
     last: Vec<u8>,
 }
 
 impl Noise {
+    /// Whether there was any.
+    pub fn is_any(&self) -> bool {
+        self.lines > 0
+    }
+
     /// Counts one.
     pub fn heard(&mut self, line: &[u8]) {
         self.lines += 1;
@@ -64,14 +86,15 @@ impl Noise {
 
 impl fmt::Display for Noise {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.lines < TELLING {
-            return Ok(());
+        let last = self.last.escape_ascii();
+        match self.lines {
+            0 => Ok(()),
+            1 => write!(formatter, "; a line came that nobody asked for: \"{last}\""),
+            lines => write!(formatter, "; {lines} lines came that nobody asked for, the last \"{last}\""),
+        }?;
+        if self.lines >= SUSPICIOUS {
+            formatter.write_str(": another program, perhaps a getty, uses the port")?;
         }
-        write!(
-            formatter,
-            "; {} lines came that nobody asked for, the last \"{}\": another program, perhaps a getty, uses the port",
-            self.lines,
-            self.last.escape_ascii()
-        )
+        Ok(())
     }
 }

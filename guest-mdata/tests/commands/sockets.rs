@@ -1,9 +1,10 @@
 //! Over Unix sockets and TCP, as in a zone.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
 use std::thread;
+use std::time::Duration;
 
 use guest_mdata::host::Dialect;
 use guest_mdata::wire;
@@ -69,6 +70,22 @@ fn case_04_put_get_delete_get() {
 }
 
 #[test]
+fn case_05_deleting_what_is_not_there_is_success() {
+    let stage = Stage::new();
+    let device = socket_host(&stage);
+    assert_eq!(stage.run("mdata-delete", &device, &["none"]), quiet(0, ""));
+}
+
+#[test]
+fn case_06_a_key_that_is_not_there() {
+    let stage = Stage::new();
+    let (old, _) = Host::new(Dialect::V1, machine());
+    for device in [socket_host(&stage), old.listen(&stage.path("old"))] {
+        assert_eq!(stage.run("mdata-get", &device, &["none"]), failed(1, "No metadata for 'none'\n"));
+    }
+}
+
+#[test]
 fn case_07_views_of_the_machine() {
     let stage = Stage::new();
     let device = socket_host(&stage);
@@ -117,6 +134,19 @@ fn case_10_put_from_standard_input_is_exact() {
 }
 
 #[test]
+fn case_11_what_the_host_refuses_is_told_in_its_words() {
+    let stage = Stage::new();
+    let device = socket_host(&stage);
+    for (key, namespace) in [("sdc:alias", "sdc"), ("docker:id", "docker")] {
+        let refusal = format!("Cannot update the \"{namespace}\" Namespace.");
+        let wanted = format!("Error putting metadata for key '{key}': {refusal}\n");
+        assert_eq!(stage.run("mdata-put", &device, &[key, "x"]), failed(2, &wanted));
+        let wanted = format!("Error deleting metadata key '{key}': {refusal}\n");
+        assert_eq!(stage.run("mdata-delete", &device, &[key]), failed(2, &wanted));
+    }
+}
+
+#[test]
 fn case_14_empty_keys_and_values_are_refused_here() {
     let stage = Stage::new();
     let (host, seen) = Host::new(Dialect::Current, machine());
@@ -140,8 +170,54 @@ fn case_15_a_mebibyte_both_ways_and_too_much() {
     assert_eq!(stage.run_with("mdata-put", &device, &["key"], value.as_bytes()), quiet(0, ""));
     assert!(stage.run("mdata-get", &device, &["key"]) == quiet(0, &value));
     let ended = stage.run_with("mdata-put", &device, &["key"], &vec![b'x'; 17 << 20]);
-    let wanted = "Error putting metadata for key 'key': the value is larger than 16777216 bytes\n";
+    let wanted = "Error putting metadata for key 'key': the value is larger than 16777216 bytes; keep it elsewhere, and \
+                  here where that is\n";
     assert_eq!(ended, failed(2, wanted));
+}
+
+#[test]
+fn case_21_a_payload_that_is_not_base64_is_an_error() {
+    let stage = Stage::new();
+    let device = scripted(&stage.path("socket"), |_, mut connection| {
+        let request = first_request(&connection).expect("a request");
+        let body = format!("{} SUCCESS %%%", request.split(' ').nth(3).expect("an identifier"));
+        let frame = format!("V2 {} {:08x} {body}\n", body.len(), wire::crc32(body.as_bytes()));
+        connection.write_all(frame.as_bytes()).expect("the guest listens");
+    });
+    let wanted = "Error getting metadata for key 'key': the host sent a payload that is not base64\n";
+    assert_eq!(stage.run("mdata-get", &device, &["key"]), failed(2, wanted));
+}
+
+#[test]
+fn case_35_what_is_no_metadata_host_is_told_from_silence() {
+    let stage = Stage::new();
+    let device = scripted(&stage.path("socket"), |_, mut connection| {
+        // Until the guest leaves.
+        let _ = connection.write_all(b"SSH-2.0-OpenSSH_10.0\r\n");
+        let _ = connection.read_to_end(&mut Vec::new());
+    });
+    let wanted = format!(
+        "ERROR: could not initialise protocol: {device}: no answer in time: what answers on it is no metadata host; \
+         a line came that nobody asked for: \"SSH-2.0-OpenSSH_10.0\"; end what else uses it, or name another \
+         channel\n"
+    );
+    assert_eq!(stage.run("mdata-get", &device, &["--timeout", "1", "key"]), failed(2, &wanted));
+}
+
+#[test]
+fn case_36_many_programs_of_a_guest_at_once() {
+    let stage = Stage::new();
+    let device = socket_host(&stage);
+    let children: Vec<_> = (0..32)
+        .map(|number| {
+            (number, stage.start("mdata-put", &device, &[&format!("key{number}"), &number.to_string()]))
+        })
+        .collect();
+    for (number, child) in children {
+        assert_eq!(Ended::from(child.wait_with_output().expect("it ends")), quiet(0, ""));
+        let value = stage.run("mdata-get", &device, &[&format!("key{number}")]);
+        assert_eq!(value, quiet(0, format!("{number}\n")));
+    }
 }
 
 /// Answers the formalities of a connection up to its first request, which is returned.
@@ -186,7 +262,7 @@ fn case_32_a_socket_that_is_missing_is_waited_for() {
     let device = format!("unix:{}", path.display());
     let wanted = format!(
         "ERROR: could not initialise protocol: {device}: no answer in time: it cannot be opened: there is no such \
-         socket\n"
+         socket; see that the host serves metadata there, or name another channel\n"
     );
     assert_eq!(stage.run("mdata-get", &device, &["--timeout", "1", "key"]), failed(2, &wanted));
     let child = stage.start("mdata-get", &device, &["text"]);
@@ -198,8 +274,10 @@ fn case_32_a_socket_that_is_missing_is_waited_for() {
 fn case_32_a_silent_host_is_waited_for_until_the_timeout() {
     let stage = Stage::new();
     let device = scripted(&stage.path("socket"), |_, connection| std::mem::forget(connection));
-    let wanted =
-        format!("ERROR: could not initialise protocol: {device}: no answer in time: nobody answers on it\n");
+    let wanted = format!(
+        "ERROR: could not initialise protocol: {device}: no answer in time: nobody answers on it; see that the host \
+         serves metadata there, or name another channel\n"
+    );
     assert_eq!(stage.run("mdata-list", &device, &["--timeout", "1"]), failed(2, &wanted));
 }
 
@@ -221,6 +299,47 @@ fn case_40_a_socket_that_fills_up_loses_nothing() {
     let (key, text) = wire::put_fields(&payload).expect("two fields");
     assert_eq!(wire::base64_decode(key).as_deref(), Some(&b"key"[..]));
     assert!(wire::base64_decode(text).as_deref() == Some(value.as_bytes()));
+}
+
+/// Clock ticks that a process has computed for.
+fn ticks(process: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).expect("it runs");
+    let (_, fields) = stat.rsplit_once(") ").expect("the name ends");
+    let fields: Vec<&str> = fields.split(' ').collect();
+    fields[11..13].iter().map(|ticks| ticks.parse::<u64>().expect("a number")).sum()
+}
+
+#[test]
+fn case_40_a_host_that_does_not_read_costs_no_processor_time() {
+    let stage = Stage::new();
+    let (sent, stalled) = std::sync::mpsc::channel();
+    let device = scripted(&stage.path("socket"), move |_, connection| {
+        let mut formalities = BufReader::new(&connection);
+        for answer in [&b"invalid command\n"[..], b"V2_OK\n"] {
+            formalities.read_line(&mut String::new()).expect("a line");
+            (&connection).write_all(answer).expect("the guest listens");
+        }
+        // Of the request nothing is read until the test drops the connection.
+        sent.send(connection).expect("the test listens");
+    });
+    let value = stage.path("value");
+    std::fs::write(&value, vec![b'v'; 4 << 20]).expect("written");
+    let mut child = stage
+        .command("mdata-put", &["--device", &device, "key"])
+        .stdin(std::fs::File::open(&value).expect("a file"))
+        .spawn()
+        .expect("it runs");
+    let connection = stalled.recv().expect("a connection");
+    // At first it has work to do. A loop without rest would go on with it: up to 50 ticks each time.
+    let rests = (0..100).any(|_| {
+        let before = ticks(child.id());
+        thread::sleep(Duration::from_millis(500));
+        ticks(child.id()) - before <= 2
+    });
+    assert!(rests, "it does not wait, it asks again and again");
+    drop(connection);
+    child.kill().expect("killed");
+    child.wait().expect("dead");
 }
 
 #[test]
@@ -255,4 +374,5 @@ fn case_44_a_device_that_is_none_is_an_error_at_once() {
     let ended = stage.run("mdata-get", "/dev/null", &["key"]);
     assert_eq!((ended.code, ended.stdout.len()), (Some(2), 0));
     assert!(ended.stderr.contains("/dev/null: cannot read the terminal's settings: "), "{}", ended.stderr);
+    assert!(ended.stderr.ends_with("; --device names another channel\n"), "{}", ended.stderr);
 }

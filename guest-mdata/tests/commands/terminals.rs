@@ -81,7 +81,8 @@ fn case_37_a_lock_that_is_held_names_its_holder() {
     fcntl_lock(&terminal.slave, FlockOperation::NonBlockingLockExclusive).expect("the first to lock");
     let ended = stage.run("mdata-get", &terminal.device, &["--timeout", "1", "text"]);
     let wanted = format!(
-        "ERROR: could not initialise protocol: {}: no answer in time: process {} has it locked\n",
+        "ERROR: could not initialise protocol: {}: no answer in time: process {} has it locked; wait for it, or end it if it \
+         hangs\n",
         terminal.device,
         std::process::id()
     );

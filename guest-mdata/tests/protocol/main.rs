@@ -7,3 +7,6 @@ mod sound;
 mod timing;
 mod transcripts;
 mod trouble;
+
+// What an illumos executable needs to start.
+use guest_rt as _;

@@ -69,6 +69,23 @@ fn case_05_deleting_what_is_not_there_is_success() {
 }
 
 #[test]
+fn case_06_what_is_not_there_is_no_error() {
+    for mut session in [Double::new(v1(&[])).session(), Double::new(v2(&[])).session()] {
+        assert_eq!(session.get("key", NEVER).expect("an answer"), None);
+    }
+}
+
+#[test]
+fn case_08_the_line_feed_at_the_end_is_the_value_s_own() {
+    for value in ["", "\n", "text", "text\n", "text\n\n"] {
+        let values: &[(&str, &str)] = &[("key", value)];
+        for mut session in [Double::new(v1(values)).session(), Double::new(v2(values)).session()] {
+            assert_eq!(session.get("key", NEVER).expect("an answer").as_deref(), Some(value.as_bytes()));
+        }
+    }
+}
+
+#[test]
 fn case_10_nul_and_unicode_survive() {
     let text = "a\0b \u{20ac} \u{1f600}\n";
     let host = Double::new(v2(&[]));

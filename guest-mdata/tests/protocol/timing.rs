@@ -161,7 +161,11 @@ fn case_32_a_deadline_ends_all_waiting() {
     let host = Double::new(|_, _| Vec::new());
     let error = host.session().get("key", host.deadline(5)).expect_err("nobody answers");
     assert!(matches!(error, Error::Channel { problem: ChannelProblem::Deadline(_), .. }));
-    assert_eq!(chain(&error), "double: no answer in time: nobody answers on it");
+    assert_eq!(
+        chain(&error),
+        "double: no answer in time: nobody answers on it; see that the host serves metadata there, or name another \
+         channel"
+    );
     assert_eq!(host.now(), Duration::from_secs(5));
 }
 

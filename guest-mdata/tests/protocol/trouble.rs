@@ -26,11 +26,24 @@ fn case_35_endless_lines_are_told_of_and_bounded() {
         let text = chain(&error);
         assert!(text.contains("another program, perhaps a getty, uses the port"), "{text}");
         assert!(text.contains(line.trim()), "{text}");
-        assert!(text.len() < 300, "{text}");
+        assert!(text.len() < 320, "{text}");
         assert_eq!(host.now(), Duration::from_secs(200));
         let notices = host.notices();
         assert!((3..=4).contains(&notices.len()), "one a minute: {notices:?}");
         assert!(host.sent("").len() < 100, "the noise is not answered");
+    }
+}
+
+#[test]
+fn case_35_what_is_no_metadata_host_is_told_from_silence() {
+    for garbage in [&b"SSH-2.0-OpenSSH_10.0\r\n"[..], b"\x80\xff login:"] {
+        let host = Double::new(move |_, _| now(garbage));
+        let error = host.session().get("key", host.deadline(5)).expect_err("it is no host");
+        let text = chain(&error);
+        let begin = "double: no answer in time: what answers on it is no metadata host; ";
+        assert!(text.starts_with(begin), "{text}");
+        assert!(text.contains(&garbage.trim_ascii_end().escape_ascii().to_string()), "{text}");
+        assert!(text.ends_with("; end what else uses it, or name another channel"), "{text}");
     }
 }
 
@@ -78,7 +91,10 @@ fn case_37_a_lock_that_is_held_names_its_holder() {
     let held = |times| (0..times).map(|_| OpenError::Held(Some(4711))).collect();
     let host = Double::new(v2(VALUES)).refusing(held(1000));
     let error = host.session().get("key", host.deadline(5)).expect_err("it is locked");
-    assert_eq!(chain(&error), "double: no answer in time: process 4711 has it locked");
+    assert_eq!(
+        chain(&error),
+        "double: no answer in time: process 4711 has it locked; wait for it, or end it if it hangs"
+    );
     assert_eq!(host.now(), Duration::from_secs(5));
     let host = Double::new(v2(VALUES)).refusing(held(30));
     is_value(host.session().get("key", NEVER));

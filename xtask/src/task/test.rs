@@ -181,8 +181,11 @@ impl Steps<'_> {
         self.end_to_end("command line", &["cli_"], || guest::run(&Guest::shipped()))?;
         for platform in shim::PLATFORMS {
             let tests = self.cargo_test();
+            let name = format!("tests of guest programs as illumos executables, platform {platform}");
+            self.step(&name, || shim::inside(tests, platform));
+            let tests = self.cargo_test();
             let name = format!("guest programs as illumos executables, platform {platform}");
-            self.step(&name, || shim::run(tests, platform));
+            self.step(&name, || shim::shipped(tests, platform));
         }
         Ok(())
     }

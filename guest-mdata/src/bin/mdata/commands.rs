@@ -8,7 +8,9 @@ use std::io::{self, IsTerminal, Read, Write};
 
 use guest_mdata::channel::Guest;
 use guest_mdata::session::{Limits, RequestIds};
-use guest_mdata::{ChannelProblem, Deadline, Error, KeyProblem, MetadataSource, Monotonic, Session};
+use guest_mdata::{
+    ChannelProblem, Deadline, Error, KeyProblem, MetadataSource, Monotonic, Session, ValueProblem,
+};
 
 use crate::arguments::{Action, Failure, Invocation};
 use crate::{exit, guest, help, tell};
@@ -146,6 +148,10 @@ fn failure(failed: &Error, doing: &str) -> Failure {
         Error::Key { problem: KeyProblem::Unsupported(verb), .. } => {
             error(&format!("host does not support {verb}"))
         }
+        Error::Value { problem: ValueProblem::TooLarge(_), .. } => Failure {
+            code: exit::ERROR,
+            message: format!("{doing}: {failed}; keep it elsewhere, and here where that is"),
+        },
         Error::Key { .. } | Error::Value { .. } => {
             Failure { code: exit::ERROR, message: format!("{doing}: {failed}") }
         }
@@ -157,8 +163,7 @@ fn advice(problem: &ChannelProblem) -> &'static str {
     let ChannelProblem::Unusable(unusable) = problem else { return "" };
     match unusable.source.kind() {
         io::ErrorKind::PermissionDenied => "; only root may use it",
-        io::ErrorKind::NotFound => "; --device names another channel",
-        _ => "",
+        _ => "; --device names another channel",
     }
 }
 

@@ -3,7 +3,8 @@
 //! `kiln-conformance work FOLDER` writes, renames and removes files in an empty folder; `kiln-conformance time SECONDS`
 //! sleeps and says how long that was by its own clocks; `kiln-conformance missing` calls a function that the shim does
 //! not have; `kiln-conformance echo ARGUMENTS...` prints its arguments and variables; `kiln-conformance start PROGRAM
-//! ARGUMENTS...` starts a program and passes its status on; `kiln-conformance look PATH` reads a line from a file or device.
+//! ARGUMENTS...` starts a program and passes its status on; `kiln-conformance look PATH` reads a line from a file or device. Called like
+//! `smbios` it prints the line of the file `/product`.
 
 use guest_rt as _;
 
@@ -15,6 +16,9 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
+
+/// What the program says as `smbios`.
+const PRODUCT: &str = "/product";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().collect();
@@ -29,6 +33,7 @@ fn main() -> ExitCode {
         }
         ["start", program, ref arguments @ ..] => start(program, arguments),
         ["look", path] => look(path),
+        ["-t", "SMB_TYPE_SYSTEM"] => look(PRODUCT),
         _ => return ExitCode::from(2),
     };
     match done {

@@ -1,0 +1,48 @@
+//! Case 44 of the metadata protocol's tests: the shipped `mdata` finds its channel in the global zone of a guest, by what
+//! the platform's `smbios` says.
+
+#![cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu"))]
+
+use std::fs;
+use std::time::Duration;
+
+use kiln_harness::{process, scratch};
+use kiln_shim::guests::{self, Profile};
+use kiln_shim::{OLDEST_PLATFORM, Root, Settings};
+
+/// How `mdata-get` ends on a machine with this product name, if it has `smbios` at all: exit code, standard error.
+fn ended(product: Option<&str>) -> (Option<i32>, String) {
+    let folder = scratch::folder("detection");
+    let root = Root::create(folder.path(), &Settings::default().platform(OLDEST_PLATFORM)).unwrap();
+    let mdata = guests::illumos("guest-mdata", "mdata", Profile::Shipped).unwrap();
+    root.install(&mdata, "/usr/sbin/mdata-get").unwrap();
+    if let Some(product) = product {
+        let smbios = guests::illumos("kiln-conformance", "kiln-conformance", Profile::Quick).unwrap();
+        root.install(&smbios, "/usr/sbin/smbios").unwrap();
+        fs::write(root.host_path("/product"), format!("  Product: {product}\n")).unwrap();
+        // Images of old platforms have a wrapper earlier in PATH, which itself runs `mdata-get`: so would this one.
+        root.install(&mdata, "/opt/custom/bin/smbios").unwrap();
+    }
+    let mut command = root.command("/usr/sbin/mdata-get", &root.settings());
+    command.env("PATH", "/opt/custom/bin:/usr/sbin").args(["--timeout", "1", "sdc:uuid"]);
+    let output = process::run(&mut command, Duration::from_mins(1)).unwrap();
+    assert!(output.stdout.is_empty());
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn case_44_a_virtual_machine_of_smartos_uses_its_second_serial_port() {
+    let wanted = "ERROR: could not initialise protocol: /dev/term/b: cannot open it: No such file or directory (os \
+                  error 2); --device names another channel\n";
+    assert_eq!(ended(Some("SmartDC HVM")), (Some(2), wanted.to_owned()));
+}
+
+#[test]
+fn case_44_any_other_machine_is_told_that_it_is_no_guest() {
+    let wanted = "ERROR: could not initialise protocol: I don't know how to get metadata on this system. It is no \
+                  SmartOS guest (SMBIOS product 'Standard PC'); --device names a channel\n";
+    assert_eq!(ended(Some("Standard PC")), (Some(2), wanted.to_owned()));
+    let wanted = "ERROR: could not initialise protocol: /usr/sbin/smbios cannot be run: No such file or directory (os \
+                  error 2); --device names a channel\n";
+    assert_eq!(ended(None), (Some(2), wanted.to_owned()));
+}
