@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, anyhow};
 use clap::{Args, ValueEnum};
 use kiln_zstream::volume::{DEFAULT_BLOCK_SIZE, VolumeOptions, VolumeWriter};
+use kiln_zstream::zero::is_zero;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
@@ -18,7 +19,7 @@ use crate::contents::open::{self, How, Stream};
 use crate::contents::output;
 use crate::contents::scratch::SparseFile;
 use crate::contents::shape::Shape;
-use crate::contents::source::{Source, is_zero};
+use crate::contents::source::Source;
 use crate::contents::time;
 use crate::digest::hex;
 use crate::jobs;

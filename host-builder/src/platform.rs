@@ -25,6 +25,9 @@ pub const BOOT_ARCHIVE_HASH: &str = "i86pc/amd64/boot_archive.hash";
 /// Path of the kernel inside the platform directory.
 pub const UNIX: &str = "i86pc/kernel/amd64/unix";
 
+/// Largest hash file that is read, in bytes; real ones have 41.
+pub const MAX_HASH: u64 = 4096;
+
 /// Bounds for platforms. Real ones unpack to 0.4 GB; a FAT file ends below 4 GiB.
 const LIMITS: Limits = Limits { file_bytes: u32::MAX as u64, total_bytes: 16 << 30, members: 100_000 };
 
@@ -150,6 +153,12 @@ fn is_not_gzip(error: &anyhow::Error) -> bool {
     let causes = error.chain().filter_map(|cause| cause.downcast_ref::<std::io::Error>());
     let mut damages = causes.filter_map(kiln_pgzip::Error::of);
     damages.any(|damage| damage.kind() == kiln_pgzip::ErrorKind::NotGzip)
+}
+
+/// The SHA-1 that a boot archive's hash file states, without what may follow it. The kernel compares the first 40 digits
+/// without regard to case.
+pub fn stated_sha1(hash_file: &str) -> &str {
+    hash_file.split_whitespace().next().unwrap_or_default()
 }
 
 /// Opens the tarball of a platform.
@@ -323,9 +332,9 @@ impl Platform {
     }
 
     fn check_hash(&self) -> Result<()> {
-        let Some(hash) = self.small_file(BOOT_ARCHIVE_HASH, 4096)? else { return Ok(()) };
+        let Some(hash) = self.small_file(BOOT_ARCHIVE_HASH, MAX_HASH)? else { return Ok(()) };
         let hash = String::from_utf8_lossy(&hash);
-        let expected = hash.split_whitespace().next().unwrap_or_default();
+        let expected = stated_sha1(&hash);
         if !expected.eq_ignore_ascii_case(&self.boot_archive_sha1) {
             return Err(anyhow!(
                 "{BOOT_ARCHIVE} has the SHA-1 {}, but {BOOT_ARCHIVE_HASH} says '{}'",

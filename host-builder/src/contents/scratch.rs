@@ -6,8 +6,8 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use kiln_zstream::zero::is_zero;
 
-use super::source::is_zero;
 use crate::report::Hint;
 
 /// Granularity of holes in bytes: the block size of every common file system.

@@ -131,14 +131,6 @@ impl Read for SourceReader {
     }
 }
 
-/// Whether all bytes are zero.
-pub fn is_zero(bytes: &[u8]) -> bool {
-    // Folding over small arrays lets the compiler use vector registers.
-    let (pieces, rest) = bytes.as_chunks::<64>();
-    pieces.iter().all(|piece| piece.iter().fold(0, |all, byte| all | byte) == 0)
-        && rest.iter().all(|&byte| byte == 0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -153,17 +145,5 @@ mod tests {
         let mut buffer = [0; 4];
         assert_eq!(slice.read_up_to(3, &mut buffer).unwrap(), 2);
         assert_eq!(slice.read_up_to(u64::MAX, &mut buffer).unwrap(), 0);
-    }
-
-    #[test]
-    fn zeros_are_told_from_everything_else() {
-        for length in [0, 1, 64, 200] {
-            let mut bytes = vec![0; length];
-            assert!(is_zero(&bytes));
-            if let Some(last) = bytes.last_mut() {
-                *last = 1;
-                assert!(!is_zero(&bytes));
-            }
-        }
     }
 }

@@ -10,6 +10,7 @@ use super::disk::Disk;
 use super::source::Source;
 use super::tree::{self, Node, Tree, show};
 use crate::digest;
+use crate::platform::{MAX_HASH, stated_sha1};
 use crate::report::Report;
 use crate::stamp::Stamp;
 
@@ -19,8 +20,6 @@ const BOOT_ARCHIVE: &str = "boot_archive";
 pub const GRUB_MENU: &str = "/boot/grub/menu.lst";
 /// Largest menu file that is read, in bytes.
 const MAX_MENU: usize = 256 << 10;
-/// Largest hash file that is read, in bytes; real ones have 41.
-const MAX_HASH: usize = 4096;
 
 /// A boot archive in an image.
 #[derive(Clone)]
@@ -46,11 +45,9 @@ impl BootArchive {
             .with_context(|| format!("cannot read {}", self.node.shown()))
     }
 
-    /// The SHA-1 that the hash file states, lower case, without what may follow it. The kernel compares the first 40
-    /// digits without regard to case.
+    /// The SHA-1 that the hash file states, lower case.
     pub fn stated_sha1(&self) -> Option<String> {
-        let text = self.hash.as_deref()?;
-        Some(text.split_whitespace().next().unwrap_or_default().to_ascii_lowercase())
+        self.hash.as_deref().map(|text| stated_sha1(text).to_ascii_lowercase())
     }
 }
 
@@ -64,8 +61,10 @@ pub fn boot_archives(tree: &dyn Tree) -> Result<Vec<BootArchive>> {
         if node.is_file() && node.name().eq_ignore_ascii_case(BOOT_ARCHIVE.as_bytes()) {
             let source = tree.contents(node)?;
             let hash = tree::find(tree, &[&node.path, &b".hash"[..]].concat(), true)?;
-            let hash =
-                hash.filter(Node::is_file).map(|hash| small_text(tree, &hash, MAX_HASH)).transpose()?;
+            let hash = hash
+                .filter(Node::is_file)
+                .map(|hash| small_text(tree, &hash, MAX_HASH as usize))
+                .transpose()?;
             found.push(BootArchive {
                 node: node.clone(),
                 source,

@@ -1,7 +1,7 @@
 //! Which boot loader goes into the image, and what it brings along.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,6 +10,7 @@ use kiln_bootdisk::template::{Template, TemplateError};
 
 use super::settings::LoaderChoice;
 use super::sources::Stretch;
+use crate::contents::scratch::SparseFile;
 use crate::digest;
 use crate::report::Hint;
 use crate::staging::OutputFolder;
@@ -155,7 +156,7 @@ pub fn with_remedy<T>(result: std::result::Result<T, TemplateError>) -> Result<T
 }
 
 /// Unpacks a `.tgz` with one file in it, keeping holes.
-fn unpack_template(file: File, mut disk: File) -> Result<File> {
+fn unpack_template(file: File, disk: File) -> Result<File> {
     let limits = Limits { file_bytes: TEMPLATE_LIMIT, total_bytes: TEMPLATE_LIMIT, members: 16 };
     let mut found = None;
     tarball::walk(kiln_pgzip::Reader::new(file), limits, |member, content| {
@@ -167,7 +168,7 @@ fn unpack_template(file: File, mut disk: File) -> Result<File> {
                 .hint("unpack it, and name the disk image itself with --template");
         }
         found = Some(member.path.clone());
-        copy_sparse(content, &mut disk)
+        copy_sparse(content, &disk)
     })
     .hint("a compressed template is a .tgz with one disk image in it: if this is one, download it again")?;
     found
@@ -177,25 +178,18 @@ fn unpack_template(file: File, mut disk: File) -> Result<File> {
 }
 
 /// Copies to the end, leaving holes where the source is zero.
-fn copy_sparse(from: &mut dyn Read, to: &mut File) -> Result<()> {
+fn copy_sparse(from: &mut dyn Read, to: &File) -> Result<()> {
+    let no_room = |result: io::Result<()>| result.context("cannot write a temporary file").hint(NO_ROOM);
+    let mut sparse = SparseFile::new(to);
     let mut buffer = vec![0; 64 * 1024];
-    let mut at = 0_u64;
+    let mut size = 0;
     loop {
-        let mut filled = 0;
-        while filled < buffer.len() {
-            match from.read(&mut buffer[filled..])? {
-                0 => break,
-                got => filled += got,
+        match from.read(&mut buffer)? {
+            0 => return no_room(to.set_len(size)),
+            got => {
+                no_room(sparse.write_all(&buffer[..got]))?;
+                size += got as u64;
             }
         }
-        if filled == 0 {
-            break;
-        }
-        if buffer[..filled].iter().any(|&byte| byte != 0) {
-            to.seek(SeekFrom::Start(at))?;
-            to.write_all(&buffer[..filled]).context("cannot write a temporary file").hint(NO_ROOM)?;
-        }
-        at += filled as u64;
     }
-    to.set_len(at).context("cannot write a temporary file").hint(NO_ROOM)
 }

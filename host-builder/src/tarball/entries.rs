@@ -2,6 +2,7 @@
 
 use std::io::{self, Read};
 
+use kiln_zstream::zero::is_zero;
 use tar::{EntryType, Header};
 
 use super::extensions::{Extensions, RECORD_LIMIT};
@@ -237,7 +238,7 @@ fn has_contents(kind: EntryType) -> bool {
 /// Whether bytes begin like a tar archive: a header whose checksum holds.
 pub fn is_header(bytes: &[u8]) -> bool {
     let Some(block) = bytes.get(..BLOCK as usize) else { return false };
-    block.iter().any(|&byte| byte != 0) && checksum_holds(block)
+    !is_zero(block) && checksum_holds(block)
 }
 
 fn checksum_holds(block: &[u8]) -> bool {
@@ -261,7 +262,7 @@ fn read_header(archive: &mut impl Read) -> Result<Option<Header>, TarProblem> {
             Err(error) => return Err(TarProblem::Unreadable(error)),
         }
     }
-    if block.iter().all(|&byte| byte == 0) {
+    if is_zero(block) {
         return Ok(None);
     }
     if checksum_holds(block) { Ok(Some(header)) } else { Err(TarProblem::NoHeader) }

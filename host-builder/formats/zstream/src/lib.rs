@@ -24,7 +24,7 @@ pub mod record;
 pub mod volume;
 pub mod wire;
 pub mod writer;
-mod zero;
+pub mod zero;
 
 pub use error::{Error, ErrorKind, Result};
 pub use reader::StreamReader;
