@@ -20,11 +20,11 @@ use crate::contents::output;
 use crate::contents::scratch::SparseFile;
 use crate::contents::shape::Shape;
 use crate::contents::source::Source;
-use crate::contents::time;
 use crate::digest::hex;
 use crate::jobs;
 use crate::report::{Hint, Progress, Report};
 use crate::staging::{self, StagedFile};
+use crate::units;
 
 /// Bytes that are read at once: whole clusters of qcow2, whole blocks of every stream.
 const CHUNK: usize = 1 << 20;
@@ -165,8 +165,8 @@ fn summary(arguments: &Arguments, disk: u64, written: u64, report: &Report) -> R
         "{}: {}, disk of {}, file of {}\n",
         arguments.output.display(),
         arguments.to.name(),
-        time::size(disk),
-        time::size(written)
+        units::size(disk),
+        units::size(written)
     ))
 }
 

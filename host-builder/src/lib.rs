@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 pub mod cat;
+pub mod civil;
 pub mod cli;
 pub mod contents;
 pub mod convert;
@@ -30,4 +31,5 @@ pub mod staging;
 pub mod stamp;
 pub mod stand_in;
 pub mod tarball;
+pub mod units;
 pub mod verify;

@@ -7,10 +7,10 @@ use anyhow::Result;
 use clap::Args;
 use serde_json::{Value, json};
 
+use crate::civil::iso;
 use crate::cli::Ending;
 use crate::contents::output;
 use crate::contents::path::{self, Expression, Subject};
-use crate::contents::time::iso;
 use crate::contents::tree::{self, Node, Tree, show};
 use crate::report::{Hint, Report};
 

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::civil::Civil;
+
 /// The stamp of a platform, always upper case and always a real point in time.
 ///
 /// Stamps order like the times that they stand for, so eras are compared with `<`.
@@ -34,13 +36,12 @@ impl Stamp {
 
     /// Seconds since 1970, UTC, never negative.
     pub fn unix_seconds(&self) -> i32 {
-        i32::try_from(unix_seconds(&self.0)).expect("the range was checked when the stamp was parsed")
+        i32::try_from(civil(&self.0).unix_seconds()).expect("the range was checked when the stamp was parsed")
     }
 
     /// The stamp as image manifests write times: `2014-10-30T08:17:01Z`.
     pub fn iso(&self) -> String {
-        let s = &self.0;
-        format!("{}-{}-{}T{}:{}:{}Z", &s[0..4], &s[4..6], &s[6..8], &s[9..11], &s[11..13], &s[13..15])
+        civil(&self.0).to_string()
     }
 
     /// Finds the last stamp inside a file or directory name, compared without case.
@@ -67,16 +68,11 @@ impl FromStr for Stamp {
         if !shaped {
             return Err(NotAStamp::Unreadable(text.to_owned()));
         }
-        let (year, month) = (field(&upper, 0, 4), field(&upper, 4, 6));
-        let real = (1..=12).contains(&month)
-            && (1..=days_in_month(year, month)).contains(&field(&upper, 6, 8))
-            && field(&upper, 9, 11) < 24
-            && field(&upper, 11, 13) < 60
-            && field(&upper, 13, 15) < 60;
-        if !real {
+        let time = civil(&upper);
+        if !time.is_real() {
             return Err(NotAStamp::Unreadable(text.to_owned()));
         }
-        if year < 1970 || unix_seconds(&upper) > i64::from(i32::MAX) {
+        if !(0..=i64::from(i32::MAX)).contains(&time.unix_seconds()) {
             return Err(NotAStamp::OutOfRange(upper));
         }
         Ok(Stamp(upper))
@@ -94,31 +90,16 @@ fn field(stamp: &str, from: usize, to: usize) -> i64 {
     stamp[from..to].parse().expect("the places of numbers were checked to hold digits")
 }
 
-/// Seconds since 1970 of a real time in the shape of a stamp.
-fn unix_seconds(stamp: &str) -> i64 {
-    days_since_1970(field(stamp, 0, 4), field(stamp, 4, 6), field(stamp, 6, 8)) * 86_400
-        + field(stamp, 9, 11) * 3_600
-        + field(stamp, 11, 13) * 60
-        + field(stamp, 13, 15)
-}
-
-fn is_leap(year: i64) -> bool {
-    (year % 4 == 0 && year % 100 != 0) || year % 400 == 0
-}
-
-fn days_in_month(year: i64, month: i64) -> i64 {
-    match month {
-        2 if is_leap(year) => 29,
-        2 => 28,
-        4 | 6 | 9 | 11 => 30,
-        _ => 31,
+/// The time that a text of the shape of a stamp writes, real or not.
+fn civil(stamp: &str) -> Civil {
+    Civil {
+        year: field(stamp, 0, 4),
+        month: field(stamp, 4, 6),
+        day: field(stamp, 6, 8),
+        hour: field(stamp, 9, 11),
+        minute: field(stamp, 11, 13),
+        second: field(stamp, 13, 15),
     }
-}
-
-fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
-    let years: i64 = (1970..year).map(|y| if is_leap(y) { 366 } else { 365 }).sum();
-    let months: i64 = (1..month).map(|m| days_in_month(year, m)).sum();
-    years + months + day - 1
 }
 
 #[cfg(test)]

@@ -26,7 +26,6 @@ pub mod source;
 pub mod spool;
 pub mod survey;
 pub mod tar;
-pub mod time;
 pub mod tree;
 pub mod ufs;
 

@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use kiln_bootdisk::builtin::Code;
 use serde::Serialize;
 
+use crate::civil::iso;
 use crate::contents::disk::Disk;
 use crate::contents::fat::FatTree;
 use crate::contents::manifest::{self, Manifest};
@@ -15,7 +16,6 @@ use crate::contents::shape::Shape;
 use crate::contents::source::Source;
 use crate::contents::survey::{self, BootArchive, BootMenu};
 use crate::contents::tar::TarTree;
-use crate::contents::time::iso;
 use crate::contents::tree::{self, Tree};
 use crate::contents::ufs::UfsTree;
 use crate::report::Report;

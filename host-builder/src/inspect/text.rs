@@ -4,7 +4,7 @@ use std::fmt::{Display, Write as _};
 
 use super::facts::{ArchiveFacts, DiskFacts, Facts, FatFacts, StreamFacts};
 use crate::contents::manifest::Manifest;
-use crate::contents::time;
+use crate::units;
 
 /// Width of the names on the left, in characters.
 const NAMES: usize = 16;
@@ -14,7 +14,7 @@ pub fn render(facts: &Facts) -> String {
     let mut page = Page::default();
     page.line("file", &facts.file.path);
     if let Some(digests) = &facts.file.digests {
-        page.line("size", &time::size(digests.size));
+        page.line("size", &units::size(digests.size));
         page.line("sha1", &digests.sha1);
         page.line("sha256", &digests.sha256);
     }
@@ -28,7 +28,7 @@ pub fn render(facts: &Facts) -> String {
     page.line("contents", &format!("{}{}", facts.contents, if nothing_inside { "" } else { wrappings }));
     if let Some(inflated) = &facts.inflated {
         page.block(if facts.stream.is_some() { "stream, expanded" } else { "expanded" });
-        page.line("size", &time::size(inflated.size));
+        page.line("size", &units::size(inflated.size));
         page.line("sha1", &inflated.sha1);
         page.line("sha256", &inflated.sha256);
     }
@@ -77,7 +77,7 @@ impl Page {
         self.line("created", &stream.created);
         self.line("features", &stream.features);
         if let Some(size) = stream.volume_size {
-            self.line("volume size", &time::size(size));
+            self.line("volume size", &units::size(size));
         }
         if let (Some(block), Some(blocks)) = (stream.block_size, stream.blocks) {
             self.line("blocks", &format!("{blocks} of {block} bytes"));
@@ -92,7 +92,7 @@ impl Page {
 
     fn disk(&mut self, disk: &DiskFacts) {
         self.block("disk");
-        self.line("size", &time::size(disk.size));
+        self.line("size", &units::size(disk.size));
         self.line("signature", &disk.signature);
         for partition in &disk.partitions {
             let active = if partition.active { ", active" } else { "" };
@@ -126,7 +126,7 @@ impl Page {
         self.line("serial", &fat.serial);
         self.line("made by", &fat.made_by);
         self.line("clusters", &format!("{} of {} bytes", fat.clusters, fat.cluster_bytes));
-        self.line("free", &time::size(fat.free_bytes));
+        self.line("free", &units::size(fat.free_bytes));
         self.line("hidden sectors", &fat.hidden_sectors);
         self.line("files", &fat.files);
     }
@@ -137,7 +137,7 @@ impl Page {
         if let Some(platform) = &archive.platform {
             self.line("platform", platform);
         }
-        self.line("size", &time::size(archive.size));
+        self.line("size", &units::size(archive.size));
         if !archive.sha1.is_empty() {
             let agrees = match archive.hash_agrees {
                 Some(true) => " (as its hash file says)",
@@ -147,9 +147,9 @@ impl Page {
             self.line("sha1", &format!("{}{agrees}", archive.sha1));
         }
         if let Some(ufs) = &archive.ufs {
-            self.line("file system", &format!("UFS, {}, clean", time::size(ufs.size)));
+            self.line("file system", &format!("UFS, {}, clean", units::size(ufs.size)));
             self.line("blocks", &format!("{} bytes, fragments {} bytes", ufs.block_size, ufs.fragment_size));
-            self.line("free", &time::size(ufs.free));
+            self.line("free", &units::size(ufs.free));
             self.line("inodes", &format!("{}, {} free", ufs.inodes, ufs.free_inodes));
             if let Some(stamp) = &ufs.issue_stamp {
                 self.line("/etc/issue says", stamp);

@@ -17,13 +17,13 @@ use kiln_zstream::volume::{DEFAULT_BLOCK_SIZE, VolumeOptions};
 use uuid::Uuid;
 
 use crate::cli::Ending;
-use crate::contents::time;
 use crate::custom_archive;
 use crate::overlay::{Layer, Tree};
 use crate::pieces;
 use crate::platform::{self, Platform};
 use crate::report::{Hint, Report, changed, unchanged};
 use crate::staging::{self, OutputFolder};
+use crate::units;
 pub use settings::{Arguments, Audience, parse_recipe};
 use settings::{MenuChoice, Settings};
 use sources::Sources;
@@ -200,8 +200,8 @@ fn read_platform(settings: &Settings, folder: &OutputFolder, report: &Report) ->
             report.warn(&format!(
                 "{} has room for {}; building may need {}",
                 folder.path().display(),
-                time::size(free),
-                time::size(wanted)
+                units::size(free),
+                units::size(wanted)
             ));
         }
         let progress = report.progress("read-platform", size);
