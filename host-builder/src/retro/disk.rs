@@ -6,7 +6,6 @@ use kiln_bootdisk::builtin::{BootTable, BuiltinError, FileOnDisk};
 use kiln_bootdisk::disk::{BootArea, DiskOptions, DiskPlan, smallest_disk_size};
 use kiln_bootdisk::extent::DiskLayout;
 use kiln_bootdisk::menu::Menu;
-use positioned_io::ReadAt;
 
 use super::loader::{self, Loader};
 use super::settings::{Settings, Size};
@@ -53,11 +52,11 @@ pub fn plan(
     }
     sources.add_bytes("/boot/grub/menu.lst", menu.render(settings.menu.into())?.into_bytes(), modified);
     match loader {
-        Loader::Template { path, template, disk, size, .. } => {
+        Loader::Template { path, template, disk, .. } => {
             let cannot = || format!("the template {} cannot take the platform", path.display());
             let foreign = sources.add_foreign(disk.clone());
             let needs = format!("the template {} needs", path.display());
-            let volume_size = volume_size(settings.size, size.next_multiple_of(1 << 20), &needs)?;
+            let volume_size = volume_size(settings.size, disk.size().next_multiple_of(1 << 20), &needs)?;
             let plan = template.plan(sources.entries(), foreign, volume_size, modified, RESERVE);
             let plan = loader::with_remedy(plan).with_context(cannot)?;
             let boot_area = loader::with_remedy(template.boot_area()).with_context(cannot)?;
@@ -154,12 +153,5 @@ fn explain_builtin(error: BuiltinError) -> anyhow::Error {
 fn kernel_head(path: &str, sources: &Sources, head: &mut [u8]) -> Result<usize> {
     let id = sources.file_id(path).with_context(|| format!("{path} is not among the files"))?;
     let source = sources.open(id).context("the kernel has no source")?;
-    let mut filled = 0;
-    while filled < head.len() {
-        match source.read_at(filled as u64, &mut head[filled..])? {
-            0 => break,
-            got => filled += got,
-        }
-    }
-    Ok(filled)
+    Ok(source.read_up_to(0, head)?)
 }

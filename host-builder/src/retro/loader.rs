@@ -3,14 +3,13 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
 use kiln_bootdisk::template::{Template, TemplateError};
 
 use super::settings::LoaderChoice;
-use super::sources::Stretch;
 use crate::contents::scratch::SparseFile;
+use crate::contents::source::Source;
 use crate::digest;
 use crate::report::Hint;
 use crate::staging::OutputFolder;
@@ -50,11 +49,9 @@ pub enum Loader {
         /// Where the template is, as it was given.
         path: PathBuf,
         /// The template, read.
-        template: Box<Template<Stretch>>,
+        template: Box<Template<Source>>,
         /// Its bytes, unpacked.
-        disk: Stretch,
-        /// Its size in bytes.
-        size: u64,
+        disk: Source,
         /// SHA-1 of the template file as it was given.
         sha1: String,
     },
@@ -122,10 +119,9 @@ fn open_template(path: &Path, folder: &OutputFolder) -> Result<Loader> {
     file.seek(SeekFrom::Start(0))?;
     let disk =
         if kiln_pgzip::looks_like_gzip(&head) { unpack_template(file, folder.scratch()?)? } else { file };
-    let size = disk.metadata()?.len();
-    let disk = Stretch::whole(Arc::new(disk), size);
+    let disk = Source::file(disk)?;
     let template = Box::new(with_remedy(Template::open(disk.clone()))?);
-    Ok(Loader::Template { path: path.to_owned(), template, disk, size, sha1 })
+    Ok(Loader::Template { path: path.to_owned(), template, disk, sha1 })
 }
 
 /// Adds what the user can do about a template that does not serve.

@@ -9,14 +9,13 @@ mod sources;
 mod summary;
 mod volume;
 
-use std::sync::Arc;
-
 use anyhow::{Context, Result};
 use kiln_imgapi::{Kind, Manifest, RetroImage};
 use kiln_zstream::volume::{DEFAULT_BLOCK_SIZE, VolumeOptions};
 use uuid::Uuid;
 
 use crate::cli::Ending;
+use crate::contents::source::Source;
 use crate::custom_archive;
 use crate::overlay::{Layer, Tree};
 use crate::pieces;
@@ -106,7 +105,7 @@ fn build(
     let customs = read_layers(&settings.customs)?;
 
     let platform = read_platform(settings, folder, report)?;
-    let (files, spool) = (platform.files, Arc::new(platform.spool));
+    let spool = Source::file(platform.spool).context("cannot read a temporary file back")?;
     let of_platform = || format!("platform {}", settings.platform.display());
     let archive =
         archive::edit(settings, platform.boot_archive, platform.boot_archive_size, &overlays, report)
@@ -125,23 +124,22 @@ fn build(
 
     let mut sources = Sources::default();
     let home = format!("/os/{}/platform", settings.stamp);
-    for (path, file) in &files {
+    for (path, file) in &platform.files {
         if path != platform::BOOT_ARCHIVE_HASH {
-            let range = (file.offset, file.size);
-            sources.add_stretch(&format!("{home}/{path}"), &spool, range, &file.sha1, modified);
+            let source = spool.slice(file.offset, file.size);
+            sources.add_source(&format!("{home}/{path}"), source, &file.sha1, modified);
         }
     }
-    sources.add_stretch(
+    sources.add_source(
         &format!("{home}/{}", platform::BOOT_ARCHIVE),
-        &Arc::new(archive.file),
-        (0, archive.size),
+        Source::new(archive.file, archive.size),
         archive.sha1.as_bytes(),
         modified,
     );
     // Kernels of 2013 read 41 bytes, so the line end belongs to it.
     let hash = format!("{}\n", archive.sha1).into_bytes();
     sources.add_bytes(&format!("{home}/{}", platform::BOOT_ARCHIVE_HASH), hash, modified);
-    sources.add_stretch("/custom.tgz", &Arc::new(custom.file), (0, custom.size), &custom.sha256, modified);
+    sources.add_source("/custom.tgz", Source::new(custom.file, custom.size), &custom.sha256, modified);
 
     let planned = report.step("lay-out-disk", || {
         let planned = disk::plan(settings, &loader, &mut sources, archive.has_vmm, modified)

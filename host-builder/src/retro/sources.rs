@@ -1,68 +1,37 @@
 //! The files of the image: where each one's bytes come from, and what they are.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
-use std::sync::Arc;
 
 use kiln_bootdisk::extent::{Content, DiskLayout, FileId};
 use kiln_bootdisk::fat32::{Entry, EntryKind};
 use positioned_io::ReadAt;
 use sha2::{Digest, Sha256};
 
-/// A stretch of an open file.
-#[derive(Clone, Debug)]
-pub struct Stretch {
-    file: Arc<File>,
-    offset: u64,
-    size: u64,
-}
-
-impl Stretch {
-    /// All `size` bytes of a file.
-    pub fn whole(file: Arc<File>, size: u64) -> Stretch {
-        Stretch { file, offset: 0, size }
-    }
-}
-
-impl ReadAt for Stretch {
-    fn read_at(&self, pos: u64, buf: &mut [u8]) -> io::Result<usize> {
-        let left = self.size.saturating_sub(pos);
-        let length = usize::try_from(left).unwrap_or(usize::MAX).min(buf.len());
-        FileExt::read_at(self.file.as_ref(), &mut buf[..length], self.offset.saturating_add(pos))
-    }
-}
+use crate::contents::source::Source;
 
 /// Everything that goes into the FAT file system, with the digests from which identifiers are derived.
 #[derive(Debug, Default)]
 pub struct Sources {
     entries: Vec<Entry>,
-    stretches: Vec<Stretch>,
+    /// What is read while the image is written, by number.
+    opened: Vec<Source>,
     /// Digest of each file by path, kept sorted so that no order of adding shows.
     digests: BTreeMap<String, Vec<u8>>,
-    /// Which of `stretches` a path is, for files that are not held in memory.
+    /// Which of `opened` a path is, for files that are not held in memory.
     ids: BTreeMap<String, FileId>,
     /// Sources that came without a digest.
     foreign: Vec<FileId>,
 }
 
 impl Sources {
-    /// Adds a file whose bytes are `size` bytes of `file` from `offset` on; `digest` is any digest of them.
-    pub fn add_stretch(
-        &mut self,
-        path: &str,
-        file: &Arc<File>,
-        range: (u64, u64),
-        digest: &[u8],
-        modified: i64,
-    ) {
-        let id = FileId(self.stretches.len() as u32);
-        let (offset, size) = range;
-        self.stretches.push(Stretch { file: Arc::clone(file), offset, size });
+    /// Adds a file whose bytes are those of `source`; `digest` is any digest of them.
+    pub fn add_source(&mut self, path: &str, source: Source, digest: &[u8], modified: i64) {
+        let id = FileId(self.opened.len() as u32);
+        self.entries.push(Entry::file(path, source.size(), modified, id));
+        self.opened.push(source);
         self.digests.insert(path.to_owned(), digest.to_vec());
         self.ids.insert(path.to_owned(), id);
-        self.entries.push(Entry::file(path, size, modified, id));
     }
 
     /// Adds a file that is held in memory.
@@ -85,9 +54,9 @@ impl Sources {
     }
 
     /// Adds a source that is in no entry of ours: the layout that refers to it comes from elsewhere (a template).
-    pub fn add_foreign(&mut self, stretch: Stretch) -> FileId {
-        let id = FileId(self.stretches.len() as u32);
-        self.stretches.push(stretch);
+    pub fn add_foreign(&mut self, source: Source) -> FileId {
+        let id = FileId(self.opened.len() as u32);
+        self.opened.push(source);
         self.foreign.push(id);
         id
     }
@@ -103,8 +72,8 @@ impl Sources {
     }
 
     /// The bytes behind an identifier.
-    pub fn open(&self, id: FileId) -> Option<&Stretch> {
-        self.stretches.get(id.0 as usize)
+    pub fn open(&self, id: FileId) -> Option<&Source> {
+        self.opened.get(id.0 as usize)
     }
 
     /// A number that depends on every file in the image and on `purpose`, and on nothing else.
@@ -135,7 +104,7 @@ impl Sources {
             match &extent.content {
                 Content::Bytes(bytes) => sum.update(bytes),
                 Content::File { file, offset } if self.foreign.contains(file) => {
-                    self.digest_stretch(*file, *offset, extent.length, &mut sum)?;
+                    self.digest_part(*file, *offset, extent.length, &mut sum)?;
                 }
                 // The digests of our own files are in the sum already.
                 Content::File { .. } => {}
@@ -144,7 +113,7 @@ impl Sources {
         Ok(number(sum))
     }
 
-    fn digest_stretch(&self, file: FileId, offset: u64, length: u64, sum: &mut Sha256) -> io::Result<()> {
+    fn digest_part(&self, file: FileId, offset: u64, length: u64, sum: &mut Sha256) -> io::Result<()> {
         let source = self.open(file).ok_or(io::ErrorKind::NotFound)?;
         let mut buffer = vec![0; 64 * 1024];
         let mut done = 0;
