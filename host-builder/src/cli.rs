@@ -105,7 +105,7 @@ fn dispatch(command: Command, report: &Report) -> Result<Ending> {
         Command::Inspect(arguments) => inspect::run(&arguments, report),
         Command::Ls(arguments) => ls::run(&arguments, report),
         Command::Cat(arguments) => cat::run(&arguments, report),
-        Command::Diff(arguments) => diff::run(&arguments, report),
+        Command::Diff(arguments) => Ok(diff::run(&arguments, report)),
         Command::Verify(arguments) => verify::run(&arguments, report),
         Command::Convert(arguments) => convert::run(&arguments, report),
         Command::Demo(arguments) => demo::run(&arguments, report),

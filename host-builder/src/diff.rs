@@ -36,17 +36,14 @@ pub struct Arguments {
     b: OsString,
 }
 
-/// Runs the command.
-///
-/// # Errors
-/// None: what goes wrong is reported here, because it has an exit status of its own.
-pub fn run(arguments: &Arguments, report: &Report) -> Result<Ending> {
+/// Runs the command. What goes wrong is reported here, because it has an exit status of its own.
+pub fn run(arguments: &Arguments, report: &Report) -> Ending {
     match compare(arguments, report) {
-        Ok(0) => Ok(Ending::Done),
-        Ok(_) => Ok(Ending::Findings),
+        Ok(0) => Ending::Done,
+        Ok(_) => Ending::Findings,
         Err(error) => {
             report::fail(report, &error.context("cannot compare"));
-            Ok(Ending::NotComparable)
+            Ending::NotComparable
         }
     }
 }

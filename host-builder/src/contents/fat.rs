@@ -68,10 +68,6 @@ fn node(path: Vec<u8>, entry: DirEntry) -> Node {
 }
 
 impl Tree for FatTree {
-    fn format(&self) -> &'static str {
-        "FAT"
-    }
-
     fn root(&self) -> Result<Node> {
         Ok(node(Vec::new(), self.volume.root()))
     }

@@ -14,26 +14,26 @@ use self::path::Subject;
 use self::shape::Shape;
 use self::tree::Tree;
 
-pub mod disk;
-pub mod fat;
-pub mod manifest;
-pub mod open;
-pub mod output;
-pub mod path;
-pub mod scratch;
-pub mod shape;
+pub(crate) mod disk;
+pub(crate) mod fat;
+pub(crate) mod manifest;
+pub(crate) mod open;
+pub(crate) mod output;
+pub(crate) mod path;
+pub(crate) mod scratch;
+pub(crate) mod shape;
 pub mod source;
-pub mod spool;
-pub mod survey;
+pub(crate) mod spool;
+pub(crate) mod survey;
 pub mod tar;
 pub mod tree;
-pub mod ufs;
+pub(crate) mod ufs;
 
 /// The files in what was opened; `None` for what holds no files.
 ///
 /// # Errors
 /// It should hold files, but they cannot be read.
-pub fn tree_of(contents: &Contents) -> Result<Option<Arc<dyn Tree>>> {
+pub(crate) fn tree_of(contents: &Contents) -> Result<Option<Arc<dyn Tree>>> {
     let source = contents.source.clone();
     Ok(match contents.shape {
         Shape::Disk => {
@@ -52,7 +52,7 @@ pub fn tree_of(contents: &Contents) -> Result<Option<Arc<dyn Tree>>> {
 ///
 /// # Errors
 /// As of [`tree_of`].
-pub fn subject_of(contents: &Contents) -> Result<Subject> {
+pub(crate) fn subject_of(contents: &Contents) -> Result<Subject> {
     Ok(match tree_of(contents)? {
         Some(tree) => {
             let node = tree.root()?;

@@ -185,10 +185,6 @@ impl TarTree {
 }
 
 impl Tree for TarTree {
-    fn format(&self) -> &'static str {
-        "tar"
-    }
-
     fn root(&self) -> Result<Node> {
         Ok(self.node(Vec::new(), 0))
     }

@@ -132,9 +132,6 @@ impl Node {
 
 /// Files in folders.
 pub trait Tree: Send + Sync {
-    /// What kind of tree it is, for people.
-    fn format(&self) -> &'static str;
-
     /// The directory that holds everything.
     ///
     /// # Errors

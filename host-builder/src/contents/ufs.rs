@@ -88,10 +88,6 @@ fn lock(system: &Mutex<FileSystem<Source>>) -> MutexGuard<'_, FileSystem<Source>
 }
 
 impl Tree for UfsTree {
-    fn format(&self) -> &'static str {
-        "UFS"
-    }
-
     fn root(&self) -> Result<Node> {
         self.node(Vec::new())
     }

@@ -105,11 +105,6 @@ impl SparseMap {
         self.stretches.len()
     }
 
-    /// Whether nothing is left out.
-    pub fn is_dense(&self) -> bool {
-        self.stored() == self.size
-    }
-
     /// What is at byte `at` of the file.
     fn locate(&self, at: u64) -> Piece {
         let next = self.stretches.partition_point(|stretch| stretch.offset + stretch.length <= at);
