@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Lines, Read, Write};
-use std::process::{Child, ChildStdout, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
@@ -35,8 +35,10 @@ impl Build {
     /// # Panics
     /// kiln cannot be started.
     pub fn start(lab: &Lab, flags: &[&str], quirks: &[Quirk]) -> Build {
-        let mut command = lab.command();
-        command.args(["retro", STAMP, "--version", "test", "--json"]).args(flags);
+        // Whoever runs the tests may ignore signals, as nohup(1) and background jobs of shells do, and kiln would, too.
+        let mut command = Command::new("env");
+        command.args(["-u", "KILN_LOG", "--default-signal=HUP,INT,TERM"]).arg(lab.command().get_program());
+        command.current_dir(lab.path()).args(["retro", STAMP, "--version", "test", "--json"]).args(flags);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = kernel::spawn(&mut command, quirks).expect("kiln starts");
         let events = BufReader::new(child.stdout.take().expect("it is piped")).lines();
