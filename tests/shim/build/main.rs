@@ -4,6 +4,7 @@
 //! * `libabi-shim.so`: the functions of `c/`, under names of their own, linked with glibc in the ordinary way;
 //! * `new/` and `old/` with `libc.so.1`, `libsocket.so.1`, `libm.so.2`: illumos' names, each a jump into that library or to
 //!   the function that reports it as missing. Being objects of their own they can define `open` without hiding glibc's;
+//! * `missing.txt`: the names that end a program which calls them;
 //! * `abi-run`: the launcher;
 //! * `host/`: the machine's loader and C library, to be linked into root folders.
 
@@ -66,6 +67,7 @@ fn build(out: &Path) -> Result<(), String> {
             .arg(&core),
     )?;
 
+    write(&out.join("missing.txt"), &names.missing())?;
     let versions = out.join("versions.map");
     write(&versions, "ABI_SHIM { global: *; };\n")?;
     for variant in ["new", "old"] {

@@ -92,6 +92,14 @@ impl Names {
         text
     }
 
+    /// The names that nothing answers, one a line.
+    pub fn missing(&self) -> String {
+        let functions = self.libraries.iter().flat_map(|library| &library.functions).chain(self.later.keys());
+        let missing: BTreeSet<&String> =
+            functions.filter(|name| !self.written.contains(*name) && !self.same.contains(*name)).collect();
+        missing.into_iter().fold(String::new(), |text, name| text + name + "\n")
+    }
+
     /// The assembly of a library.
     ///
     /// Names that came later are all in the first, libc: programs have them as weak references without a library. Where

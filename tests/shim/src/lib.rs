@@ -39,6 +39,15 @@ pub fn launcher() -> PathBuf {
     built().join("abi-run")
 }
 
+/// The functions of guest-rt's list that the shim does not have: a program that calls one is ended with its name.
+///
+/// # Panics
+/// When what the build script made is gone.
+pub fn missing_functions() -> Vec<String> {
+    let list = std::fs::read_to_string(built().join("missing.txt")).expect("the build script wrote it");
+    list.lines().map(str::to_owned).collect()
+}
+
 /// An illumos executable, to be run with the machine's files around it.
 pub fn command(program: &Path, settings: &Settings) -> Command {
     let mut command = Command::new(launcher());
