@@ -85,7 +85,7 @@ impl Conversation {
         let dialect = self.dialect;
         self.lines.next_line().map(|line| match line {
             Line::Whole(line) => understand(dialect, line),
-            Line::TooLong(_) => Heard::Nothing { why: "a line beyond the limit" },
+            Line::TooLong(line) => too_long(dialect, line),
         })
     }
 }
@@ -143,6 +143,21 @@ fn understand_frame(line: &[u8]) -> Heard {
         Some(request) => Heard::Question(request, envelope),
         None => refuse(format!("Invalid {verb} Request")),
     }
+}
+
+/// A line beyond the limit, of which this is the beginning. Its checksum will never be known. But if it begins as a request
+/// does, it is refused rather than left without an answer, which a client would take for a bad line and ask again for ever.
+fn too_long(dialect: Dialect, line: &[u8]) -> Heard {
+    let what = "a line beyond the limit";
+    let mut fields = line.splitn(6, |&byte| byte == b' ');
+    let mut field = || fields.next().unwrap_or_default();
+    let (begin, _length, _checksum, id, code) = (field(), field(), field(), field(), field());
+    let is_id = id.len() == 8 && id.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    if dialect == Dialect::Current && begin == b"V2" && is_id && Verb::from_word(code).is_some() {
+        let answer = encode(id, Code::Failure.word(), b"The request is too long.");
+        return Heard::Formality { what: what.into(), answer };
+    }
+    Heard::Nothing { why: what }
 }
 
 fn formality(what: &'static str, answer: &[u8]) -> Heard {
@@ -333,6 +348,18 @@ mod tests {
         }
         conversation.push(b"\nKEYS\n");
         assert!(matches!(conversation.next_heard(), Some(Heard::Question(..))));
+    }
+
+    #[test]
+    fn case_16_a_request_beyond_the_limit_is_refused_at_once() {
+        let put = encode(b"0000abcd", "PUT", &[b'x'; 2000]);
+        let refusal = encode(b"0000abcd", "FAILURE", b"The request is too long.");
+        assert_eq!(say(Dialect::Current, &put[..1001]), refusal);
+        let lines = [&put, &b"GET sdc:alias\n"[..]].concat();
+        assert_eq!(say(Dialect::Current, &lines), [&refusal, &b"SUCCESS\nweb\n.\n"[..]].concat());
+        assert_eq!(text(Dialect::V1, &lines), "SUCCESS\nweb\n.\n");
+        let echo = [encode(b"0000abcd", "SUCCESS", &[b'x'; 2000]), b"\n".to_vec()].concat();
+        assert_eq!(text(Dialect::Current, &echo), "invalid command\n", "an answer is no request");
     }
 
     proptest! {

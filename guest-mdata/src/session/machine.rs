@@ -542,6 +542,8 @@ impl Machine {
     }
 
     fn finish(&mut self, outcome: Outcome, next: State) {
+        // A host may refuse a request before it is written whole. The rest would go in front of the next one.
+        let next = if self.output().is_empty() { next } else { State::Closed { until: Duration::ZERO } };
         self.outcome = Some(outcome);
         self.request = None;
         self.say(Vec::new());

@@ -6,8 +6,10 @@ use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::Duration;
 
+use guest_mdata::channel::Device;
 use guest_mdata::host::Dialect;
-use guest_mdata::wire;
+use guest_mdata::session::{Limits, RequestIds};
+use guest_mdata::{Deadline, MetadataSource, Monotonic, Session, wire};
 use serde_json::{Value, json};
 
 use crate::stage::{Ended, Host, Stage, failed, machine, quiet, scripted, socket_host};
@@ -217,6 +219,27 @@ fn case_36_many_programs_of_a_guest_at_once() {
         assert_eq!(Ended::from(child.wait_with_output().expect("it ends")), quiet(0, ""));
         let value = stage.run("mdata-get", &device, &[&format!("key{number}")]);
         assert_eq!(value, quiet(0, format!("{number}\n")));
+    }
+}
+
+#[test]
+fn case_15_what_is_too_large_for_the_host_is_refused_and_the_next_request_is_not() {
+    let stage = Stage::new();
+    let host = Host::new(Dialect::Current, machine()).0.with_limit(1 << 20);
+    let device = host.listen(&stage.path("socket"));
+    let value = vec![b'v'; 4 << 20];
+    let wanted = failed(2, "Error putting metadata for key 'key': The request is too long.\n");
+    assert_eq!(stage.run_with("mdata-put", &device, &["key"], &value), wanted);
+
+    let channel = device.parse::<Device>().expect("a device").channel(false);
+    let clock = Box::new(Monotonic::starting_now());
+    let mut session =
+        Session::new(channel, clock, RequestIds::seeded(1), Limits::default(), Box::new(|_: &str| ()));
+    for _ in 0..2 {
+        let refusal = session.put("key", &value, Deadline::NEVER).expect_err("too large");
+        assert_eq!(refusal.to_string(), "The request is too long.");
+        let text = session.get("text", Deadline::NEVER).expect("an answer");
+        assert_eq!(text.as_deref(), Some(&b"one line"[..]));
     }
 }
 

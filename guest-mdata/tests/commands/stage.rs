@@ -124,6 +124,8 @@ pub fn machine() -> Value {
 #[derive(Clone)]
 pub struct Host {
     dialect: Dialect,
+    /// The most bytes of a line.
+    limit: usize,
     agent: Arc<Mutex<Agent>>,
     /// Told of each read that came.
     seen: Sender<Vec<u8>>,
@@ -133,12 +135,17 @@ impl Host {
     pub fn new(dialect: Dialect, description: Value) -> (Self, Receiver<Vec<u8>>) {
         let agent = Agent::new(Description::new(description).expect("a good description"));
         let (seen, sight) = channel();
-        (Self { dialect, agent: Arc::new(Mutex::new(agent)), seen }, sight)
+        (Self { dialect, limit: 32 << 20, agent: Arc::new(Mutex::new(agent)), seen }, sight)
+    }
+
+    /// The same with another limit of a line's bytes.
+    pub fn with_limit(self, limit: usize) -> Self {
+        Self { limit, ..self }
     }
 
     /// Answers what comes until there is no more.
     fn serve(&self, mut line: impl Read + Write) {
-        let mut conversation = Conversation::new(self.dialect, 32 << 20);
+        let mut conversation = Conversation::new(self.dialect, self.limit);
         let mut buffer = vec![0; 1 << 16];
         while let Ok(read) = line.read(&mut buffer)
             && read > 0
