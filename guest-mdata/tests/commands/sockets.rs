@@ -1,7 +1,9 @@
 //! Over Unix sockets and TCP, as in a zone.
 
+use std::fs::{DirBuilder, Permissions};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::Duration;
@@ -276,6 +278,31 @@ fn case_39_an_answer_before_a_close_counts_and_a_close_before_it_does_not() {
     for _ in 0..3 {
         assert_eq!(stage.run("mdata-get", &device, &["key"]), quiet(0, "value\n"));
     }
+}
+
+#[test]
+fn case_39_a_lack_of_permission_is_final_for_a_user() {
+    let stage = Stage::new();
+    let device = socket_host(&stage);
+    let socket = stage.path("socket");
+    std::fs::set_permissions(&socket, Permissions::from_mode(0o000)).expect("it is ours");
+    let mut command = stage.command_of_a_user("mdata-get", &["--device", &device, "text"]);
+    let wanted = format!(
+        "ERROR: could not initialise protocol: {device}: cannot connect to it: Permission denied (os error 13); only \
+         root may use it\n"
+    );
+    assert_eq!(Ended::from(command.output().expect("a user can run it")), failed(2, &wanted));
+
+    // A folder that the user may not enter hides whether there is a socket at all.
+    let hidden = stage.path("hidden");
+    DirBuilder::new().mode(0o000).create(&hidden).expect("a folder");
+    let device = format!("unix:{}", hidden.join("socket").display());
+    let mut command = stage.command_of_a_user("mdata-get", &["--device", &device, "text"]);
+    let wanted = format!(
+        "ERROR: could not initialise protocol: {device}: cannot look for it: Permission denied (os error 13); only \
+         root may use it\n"
+    );
+    assert_eq!(Ended::from(command.output().expect("a user can run it")), failed(2, &wanted));
 }
 
 #[test]

@@ -1,10 +1,11 @@
 //! A host behind a socket or a terminal, and the program in front of it.
 
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -16,6 +17,9 @@ use rustix::fs::{Mode, OFlags};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+/// The number of nobody, and of its group, on every Linux.
+const NOBODY: u32 = 65_534;
 
 /// A folder with the program under its four names.
 pub struct Stage {
@@ -43,6 +47,22 @@ impl Stage {
         let mut all = runner.split_whitespace().map(PathBuf::from).chain([program]);
         let mut command = Command::new(all.next().expect("at least the program"));
         command.args(all).args(words).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    /// The same for a user who is not root: nobody if these tests are root's, else their own.
+    pub fn command_of_a_user(&self, name: &str, words: &[&str]) -> Command {
+        if !rustix::process::geteuid().is_root() {
+            return self.command(name, words);
+        }
+        // Nobody may not enter the folder where root built the program. It is copied by another process: here a test
+        // beside this one could fork while it is written to, and then it could not be run.
+        let (path, copy) = (self.path(name), self.path("copy"));
+        std::fs::set_permissions(self.folder.path(), Permissions::from_mode(0o755)).expect("it is ours");
+        assert!(Command::new("cp").args([&path, &copy]).status().expect("cp runs").success());
+        std::fs::rename(copy, path).expect("it takes the link's place");
+        let mut command = self.command(name, words);
+        command.uid(NOBODY).gid(NOBODY);
         command
     }
 
@@ -113,7 +133,7 @@ pub fn machine() -> Value {
                    "10.4.0.0/16": "macs[02:08:20:5b:a1:00]"},
         "customer_metadata": {
             "text": "one line", "ended": "with its end\n", "lines": "a\n.\n..\n.x\n", "empty": "", "with space": "s",
-            "control": "\u{11}\u{13}\u{3}\u{4}\r end", "nul": "a\u{0}b \u{20ac}",
+            "control": "\u{11}\u{13}\u{3}\u{4}\r \u{20ac} end", "nul": "a\u{0}b \u{20ac}",
         },
         "internal_metadata": {"root_pw": "secret", "docker:id": "d"},
         "internal_metadata_namespaces": ["docker"],

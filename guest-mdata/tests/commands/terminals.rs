@@ -96,12 +96,15 @@ fn case_38_a_terminal_that_was_left_cooked() {
         let mut settings = tcgetattr(&terminal.slave).expect("settings");
         settings.local_modes |= LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG;
         settings.input_modes |= InputModes::ICRNL | InputModes::IXON | InputModes::IXOFF;
+        // Would take the eighth bit away, and put a mark before some bytes.
+        settings.input_modes |= InputModes::ISTRIP | InputModes::PARMRK;
         settings.control_modes |= ControlModes::CRTSCTS | ControlModes::PARENB;
         tcsetattr(&terminal.slave, OptionalActions::Now, &settings).expect("set");
-        let value = "\u{11}\u{13}\u{3}\u{4}\r end\n";
+        let value = "\u{11}\u{13}\u{3}\u{4}\r \u{20ac} end\n";
         assert_eq!(stage.run("mdata-get", &terminal.device, &["control"]), quiet(0, value));
         let settings = tcgetattr(&terminal.slave).expect("settings");
         assert!(!settings.local_modes.contains(LocalModes::ECHO));
+        assert!(!settings.input_modes.intersects(InputModes::ISTRIP | InputModes::PARMRK));
         assert!(!settings.control_modes.intersects(ControlModes::CRTSCTS | ControlModes::HUPCL));
         assert!(settings.control_modes.contains(ControlModes::CLOCAL | ControlModes::CS8));
     }
