@@ -4,7 +4,6 @@ use std::fs::{DirBuilder, Permissions};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::Duration;
 
@@ -14,7 +13,9 @@ use guest_mdata::session::{Limits, RequestIds};
 use guest_mdata::{Deadline, MetadataSource, Monotonic, Session, wire};
 use serde_json::{Value, json};
 
-use crate::stage::{Ended, Host, Stage, failed, machine, quiet, scripted, socket_host};
+use crate::stage::{
+    Ended, Host, Stage, answer, failed, first_request, machine, quiet, scripted, socket_host,
+};
 
 #[test]
 fn case_01_get_of_a_text_value() {
@@ -243,26 +244,6 @@ fn case_15_what_is_too_large_for_the_host_is_refused_and_the_next_request_is_not
         let text = session.get("text", Deadline::NEVER).expect("an answer");
         assert_eq!(text.as_deref(), Some(&b"one line"[..]));
     }
-}
-
-/// Answers the formalities of a connection up to its first request, which is returned.
-fn first_request(connection: &UnixStream) -> Option<String> {
-    let mut lines = BufReader::new(connection).lines();
-    loop {
-        let line = lines.next()?.ok()?;
-        let answer: &[u8] = match line.as_str() {
-            "" => b"invalid command\n",
-            "NEGOTIATE V2" => b"V2_OK\n",
-            _ => return Some(line),
-        };
-        let mut connection = connection;
-        connection.write_all(answer).ok()?;
-    }
-}
-
-fn answer(request: &str, value: &str) -> Vec<u8> {
-    let id = request.split(' ').nth(3).expect("an identifier");
-    wire::encode(id.as_bytes(), "SUCCESS", value.as_bytes())
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! A host behind a socket or a terminal, and the program in front of it.
 
 use std::fs::{File, Permissions};
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use guest_mdata::host::{Agent, Answer, Conversation, Description, Dialect, Heard};
+use guest_mdata::wire;
 use rustix::fs::{Mode, OFlags};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::{Value, json};
@@ -250,4 +251,23 @@ pub fn scripted(path: &Path, serve: impl Fn(usize, UnixStream) + Send + 'static)
         }
     });
     format!("unix:{}", path.display())
+}
+
+/// Answers the formalities of a conversation up to its first request, which is returned.
+pub fn first_request<T: Copy + Read + Write>(mut line: T) -> Option<String> {
+    let mut lines = BufReader::new(line).lines();
+    loop {
+        let answer: &[u8] = match lines.next()?.ok()?.as_str() {
+            "" => b"invalid command\n",
+            "NEGOTIATE V2" => b"V2_OK\n",
+            request => return Some(request.to_owned()),
+        };
+        line.write_all(answer).ok()?;
+    }
+}
+
+/// The answer of version 2 to `request` that gives it this value.
+pub fn answer(request: &str, value: &str) -> Vec<u8> {
+    let id = request.split(' ').nth(3).expect("an identifier");
+    wire::encode(id.as_bytes(), "SUCCESS", value.as_bytes())
 }

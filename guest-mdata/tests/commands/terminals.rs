@@ -1,12 +1,13 @@
 //! Over pseudo terminals, as on the second serial port of a virtual machine.
 
+use std::fs::File;
 use std::io::Write;
 
 use guest_mdata::host::Dialect;
 use rustix::fs::{FlockOperation, fcntl_lock};
 use rustix::termios::{ControlModes, InputModes, LocalModes, OptionalActions, tcgetattr, tcsetattr};
 
-use crate::stage::{Ended, Host, Stage, Terminal, failed, machine, quiet};
+use crate::stage::{Ended, Host, Stage, Terminal, answer, failed, first_request, machine, quiet};
 
 /// A terminal with a host.
 fn served(dialect: Dialect) -> Terminal {
@@ -43,9 +44,7 @@ fn case_27_what_a_killed_client_left_in_the_terminal() {
     let (stage, terminal) = (Stage::new(), Terminal::new());
     // The terminal is cooked as yet, so that this is echoed and the host gets the beginning of a line too.
     let stale = [&b"V2 9999 01234567 89abcdef SUCCESS "[..], &[b'W'; 3000]].concat();
-    std::fs::File::from(terminal.master.try_clone().expect("a descriptor"))
-        .write_all(&stale)
-        .expect("there is room");
+    File::from(terminal.master.try_clone().expect("a descriptor")).write_all(&stale).expect("there is room");
     Host::new(Dialect::Current, machine()).0.attach(&terminal);
     assert_eq!(stage.run("mdata-get", &terminal.device, &["text"]), quiet(0, "one line\n"));
 }
@@ -73,6 +72,25 @@ fn case_36_the_next_client_goes_on_where_one_was_killed() {
     killed.wait().expect("dead");
     Host::new(Dialect::Current, machine()).0.attach(&terminal);
     assert_eq!(stage.run("mdata-get", &terminal.device, &["text"]), quiet(0, "one line\n"));
+}
+
+#[test]
+fn case_36_the_next_client_goes_on_where_one_was_killed_in_the_middle_of_an_answer() {
+    let (stage, terminal) = (Stage::new(), Terminal::new());
+    let mut killed = stage.start("mdata-get", &terminal.device, &["key"]);
+    let mut host = File::from(terminal.master.try_clone().expect("a descriptor"));
+    let request = first_request(&host).expect("a request");
+    // Far more than a terminal holds, so that half of it is written only when the client has read the most of that.
+    let answer = answer(&request, &"v".repeat(1 << 20));
+    let (beginning, rest) = answer.split_at(answer.len() / 2);
+    host.write_all(beginning).expect("the client listens");
+    killed.kill().expect("killed");
+    killed.wait().expect("dead");
+
+    let next = stage.start("mdata-get", &terminal.device, &["text"]);
+    host.write_all(rest).expect("the next client makes room");
+    Host::new(Dialect::Current, machine()).0.attach(&terminal);
+    assert_eq!(Ended::from(next.wait_with_output().expect("it ends")), quiet(0, "one line\n"));
 }
 
 #[test]
