@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use kiln_e2e::Lab;
-use kiln_e2e::metadata::{self, Server, mdata};
+use kiln_e2e::metadata::{self, Server, frame, mdata};
 use kiln_harness::guest::{Guest, SecondPort};
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -44,6 +44,22 @@ mdata put phase 1
 until [ "$(mdata get go)" = yes ]; do :; done
 "#;
 
+/// The guest is reset while it has read a part of one frame and written a part of the next, and asks when it is back.
+const RESET: &str = r#"
+if [ ! -e "$OUT/answer" ]; then
+    exec 3<>/dev/ttyS1
+    stty raw -echo <&3
+    printf '%s\n' '{QUESTION}' >&3
+    head -c 1000 <&3 >"$OUT/answer"
+    printf '%s' '{HALF}' >&3
+    # The last one to close a port waits until everything has left it.
+    exec 3>&-
+    sync
+    echo b >/proc/sysrq-trigger
+    exit 1
+fi
+"#;
+
 struct Bench {
     lab: Lab,
     guest: Guest,
@@ -74,6 +90,29 @@ impl Bench {
 
     fn data(&self) -> Value {
         serde_json::from_slice(&fs::read(self.lab.join("vm.json")).unwrap()).unwrap()
+    }
+
+    /// Runs a guest on `port` that is reset in the middle of a frame in either direction.
+    fn reset(&self, port: SecondPort, direction: &str) {
+        // So long that most of the answer is still to come when the guest is reset.
+        let long = "0123456789abcde\n".repeat(8 << 10);
+        let mut data = self.data();
+        data["customer_metadata"]["long"] = json!(long);
+        fs::write(self.lab.join("vm.json"), data.to_string()).unwrap();
+        let (question, answer) = (frame("1", "GET", b"long"), frame("1", "SUCCESS", long.as_bytes()));
+        let half = &frame("2", "GET", b"sdc:uuid")[..10];
+        let reset = RESET.replace("{QUESTION}", question.trim_end()).replace("{HALF}", half);
+
+        let server = self.serve(direction);
+        let guest = self.guest.clone().second_port(port).reboots();
+        let done = guest.run(&(reset + &script())).expect("the guest runs");
+        assert_eq!(done.succeeded(), SAID.replace("user-script\n", "long\nuser-script\n"));
+        let read = fs::read_to_string(done.results().join("answer")).unwrap();
+        assert_eq!(read, answer[..1000], "the guest was in the middle of the answer");
+        let log = end(server);
+        assert_eq!(log.matches("GET long: SUCCESS").count(), 1, "{log}");
+        assert_eq!(log.matches("no answer to a broken frame").count(), 1, "the half frame came: {log}");
+        assert_eq!(log.matches("GET sdc:alias: SUCCESS").count(), 1, "once was enough: {log}");
     }
 
     /// Runs a guest on `port` that comes before its server, whose server is killed while the guest asks, and that is
@@ -155,4 +194,16 @@ fn case_43_the_server_last_and_restarted_and_connects_to_qemu() {
         };
         assert_eq!(metadata::Guest::of(stream).line(), "\n");
     });
+}
+
+#[test]
+fn case_43_the_guest_is_reset_in_the_middle_of_a_frame_and_qemu_connects() {
+    let Some(bench) = bench() else { return };
+    bench.reset(SecondPort::Connects(bench.socket()), "--listen");
+}
+
+#[test]
+fn case_43_the_guest_is_reset_in_the_middle_of_a_frame_and_connects_to_qemu() {
+    let Some(bench) = bench() else { return };
+    bench.reset(SecondPort::Listens(bench.socket()), "--connect");
 }

@@ -6,6 +6,8 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::Command;
+use std::thread;
+use std::time::Duration;
 
 use kiln_e2e::metadata::{Guest, Server, frame, mdata, serve};
 use kiln_e2e::{Lab, Said};
@@ -332,6 +334,8 @@ fn case_24_frames_cut_anywhere() {
         }
         for byte in question.bytes() {
             guest.say([byte]);
+            // So long a gap that the server, which waits for nothing else, reads each byte alone.
+            thread::sleep(Duration::from_millis(20));
         }
         assert_eq!(guest.line(), answer);
         guest.say(question.repeat(2));
@@ -595,7 +599,7 @@ fn a_description_may_come_through_a_pipe() {
     let Some(lab) = lab() else { return };
     let pipe = lab.join("pipe");
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-    let writer = std::thread::spawn({
+    let writer = thread::spawn({
         let pipe = pipe.clone();
         move || fs::write(pipe, machine().to_string()).unwrap()
     });

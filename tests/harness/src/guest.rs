@@ -60,6 +60,7 @@ pub struct Guest {
     memory_mib: u64,
     cpus: u32,
     zfs: bool,
+    reboots: bool,
     deadline: Duration,
 }
 
@@ -90,6 +91,7 @@ impl Guest {
             memory_mib: 1536,
             cpus: 2,
             zfs: false,
+            reboots: false,
             deadline: Duration::from_mins(10),
         }
     }
@@ -98,6 +100,14 @@ impl Guest {
     #[must_use]
     pub fn zfs(mut self) -> Self {
         self.zfs = true;
+        self
+    }
+
+    /// Lets the guest start anew when it resets itself, which otherwise ends it. The script starts anew then too, with
+    /// what it has left in `$OUT`.
+    #[must_use]
+    pub fn reboots(mut self) -> Self {
+        self.reboots = true;
         self
     }
 
@@ -208,15 +218,10 @@ impl Guest {
         // Software emulation everywhere: hardware virtualisation nested in another machine may open and then abort.
         command.args(["-accel", "tcg,thread=multi,tb-size=256", "-cpu", "max"]);
         command.args(["-smp", &self.cpus.to_string(), "-m", &self.memory_mib.to_string()]);
-        command.args([
-            "-nodefaults",
-            "-no-user-config",
-            "-display",
-            "none",
-            "-monitor",
-            "none",
-            "-no-reboot",
-        ]);
+        command.args(["-nodefaults", "-no-user-config", "-display", "none", "-monitor", "none"]);
+        if !self.reboots {
+            command.arg("-no-reboot");
+        }
         command.arg("-kernel").arg(self.folder.join("vmlinuz"));
         command.arg("-initrd").arg(self.folder.join("initrd.gz"));
         command.args(["-append", &arguments]);
