@@ -5,6 +5,7 @@
 //! that the illumos executable goes through the same tests.
 
 mod golden;
+mod slow;
 mod sockets;
 mod stage;
 mod terminals;

@@ -11,6 +11,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use guest_mdata::host::{Agent, Answer, Conversation, Description, Dialect, Heard};
 use guest_mdata::wire;
@@ -25,6 +26,8 @@ const NOBODY: u32 = 65_534;
 /// A folder with the program under its four names.
 pub struct Stage {
     folder: TempDir,
+    /// How much faster than the world's the clocks of the program are.
+    clocks: u32,
 }
 
 impl Stage {
@@ -34,7 +37,19 @@ impl Stage {
         for name in ["mdata", "mdata-get", "mdata-put", "mdata-delete", "mdata-list"] {
             symlink(&program, folder.path().join(name)).expect("a link");
         }
-        Self { folder }
+        Self { folder, clocks: 1 }
+    }
+
+    /// The same with clocks that run so many times as fast, if the program runs on the shim: only that can do it.
+    pub fn with_clocks(factor: u32) -> Self {
+        let runner = std::env::var("MDATA_RUNNER").unwrap_or_default();
+        let is_shim = runner.split_whitespace().next().is_some_and(|word| word.ends_with("/illumos-run"));
+        Self { clocks: if is_shim { factor } else { 1 }, ..Self::new() }
+    }
+
+    /// How long so many seconds of the program take.
+    pub fn seconds(&self, seconds: f64) -> Duration {
+        Duration::from_secs_f64(seconds) / self.clocks
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -47,6 +62,9 @@ impl Stage {
         let runner = std::env::var("MDATA_RUNNER").unwrap_or_default();
         let mut all = runner.split_whitespace().map(PathBuf::from).chain([program]);
         let mut command = Command::new(all.next().expect("at least the program"));
+        if self.clocks > 1 {
+            command.env("ABI_SHIM_TIME_SCALE", self.clocks.to_string());
+        }
         command.args(all).args(words).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
