@@ -7,8 +7,8 @@
 
 use std::cmp::min;
 use std::collections::BTreeMap;
-use std::io;
 use std::ops::Range;
+use std::{io, iter};
 
 use kiln_bootdisk::disk::{BootArea, DiskOptions, DiskPlan, smallest_disk_size};
 use kiln_bootdisk::extent::{Content, DiskLayout, DiskView, FileId};
@@ -155,7 +155,7 @@ pub fn populated_ufs() -> Base<Vec<u8>> {
     io::Read::read_to_end(&mut kiln_pgzip::Reader::new(packed.as_slice()), &mut image)
         .expect("the fixture is gzip");
     let length = image.len() as u64;
-    Base::new(image, length, [0..length])
+    Base::new(image, length, iter::once(0..length))
 }
 
 /// The size of a record of a send stream, and where the checksums in it stand: in END that of the stream before it,
