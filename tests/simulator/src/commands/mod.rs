@@ -1,0 +1,38 @@
+//! illumos' commands, a module each.
+//!
+//! A command is a function from the state and the arguments (the command's name first) to a [`Reply`]. Whatever arguments it
+//! accepts and texts it prints follow an upstream source that a comment names; everything else it refuses with
+//! [`Reply::refuse`].
+
+pub mod hostname;
+
+use crate::{Reply, World, network};
+
+/// A command.
+#[derive(Debug, Clone, Copy)]
+pub struct Command {
+    /// Where it lies in the root.
+    pub path: &'static str,
+    /// Since which date platforms have it, as `20160301`; empty for always.
+    pub since: &'static str,
+    /// What it does. The arguments begin with the name under which it was called.
+    pub run: fn(&mut World, &[&str]) -> Reply,
+}
+
+/// A command that every platform has.
+pub const fn always(path: &'static str, run: fn(&mut World, &[&str]) -> Reply) -> Command {
+    Command { path, since: "", run }
+}
+
+/// The commands of this folder that are not the network's.
+const COMMANDS: &[Command] = &[always("/usr/bin/hostname", hostname::run)];
+
+/// All commands.
+pub fn all() -> impl Iterator<Item = &'static Command> {
+    COMMANDS.iter().chain(network::COMMANDS)
+}
+
+/// The command with the name.
+pub fn by_name(name: &str) -> Option<&'static Command> {
+    all().find(|command| command.path.rsplit('/').next() == Some(name))
+}

@@ -1,0 +1,167 @@
+//! A machine's state as a command sees it, and its files.
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use rustix::fs::FlockOperation;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::network::Network;
+use crate::services::Services;
+use crate::storage::Storage;
+use crate::{Era, Hardware};
+
+/// A machine's state as a command sees it.
+#[derive(Debug)]
+pub struct World {
+    /// What the machine is made of.
+    pub hardware: Hardware,
+    /// What is gone when the machine is switched off.
+    pub runtime: Runtime,
+    /// The machine's folder: `/.simulator` in the root.
+    pub machine: PathBuf,
+    /// The root folder: `/`, save in tests within one process.
+    pub root: PathBuf,
+    /// Set when the machine loses power half-way through the command that runs now; a command whose half differs from nothing
+    /// looks at it, does half, and returns. See [`crate::Action::DieHalf`].
+    pub power_fails: bool,
+    /// Held as long as the state is in memory.
+    lock: Option<File>,
+}
+
+/// What is gone when the machine is switched off: `boot/runtime.json`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Runtime {
+    /// The host's own settings.
+    pub host: Host,
+    /// Disks, pools, mounts, swap and dump.
+    pub storage: Storage,
+    /// Links, addresses, routes, forwarding and packet filter.
+    pub network: Network,
+    /// The service management facility.
+    pub services: Services,
+    /// How often each fault matched a call since the machine was switched on, by its place in the list.
+    pub fault_matches: Vec<u64>,
+}
+
+/// The host's own settings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Host {
+    /// The node's name. A platform starts as `unknown`.
+    pub name: String,
+}
+
+impl Default for Host {
+    fn default() -> Self {
+        Self { name: "unknown".to_owned() }
+    }
+}
+
+impl World {
+    /// The state of a machine that was just switched on, without files: for tests within one process.
+    pub fn switched_on(hardware: Hardware, root: &Path) -> Self {
+        Self {
+            hardware,
+            runtime: Runtime::default(),
+            machine: root.join(".simulator"),
+            root: root.to_owned(),
+            power_fails: false,
+            lock: None,
+        }
+    }
+
+    /// Reads the state from the machine's folder, and keeps others from doing so until the value goes.
+    ///
+    /// # Errors
+    /// When a file cannot be read or is no such state.
+    pub fn load(machine: &Path, root: &Path) -> Result<Self> {
+        let lock = File::create(machine.join("lock"))
+            .with_context(|| format!("{}: no machine", machine.display()))?;
+        rustix::fs::flock(&lock, FlockOperation::LockExclusive).context("cannot lock the machine")?;
+        Ok(Self {
+            hardware: read_json(&machine.join("hardware.json"))?.context("no hardware.json")?,
+            runtime: read_json(&machine.join("boot/runtime.json"))?.unwrap_or_default(),
+            machine: machine.to_owned(),
+            root: root.to_owned(),
+            power_fails: false,
+            lock: Some(lock),
+        })
+    }
+
+    /// Writes the state back.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn store(&self) -> Result<()> {
+        if self.lock.is_none() {
+            return Ok(());
+        }
+        write_json(&self.machine.join("boot/runtime.json"), &self.runtime)
+    }
+
+    /// The platform.
+    pub fn era(&self) -> &Era {
+        &self.hardware.era
+    }
+
+    /// An absolute path of the root, as this process can open it.
+    pub fn path(&self, absolute: &str) -> PathBuf {
+        self.root.join(absolute.trim_start_matches('/'))
+    }
+
+    /// Adds a line to the console's log. Programs in the root write to /dev/console, which is the same file.
+    pub fn console(&self, line: &str) {
+        // A machine within one process has no console.
+        let _ = append(&self.machine.join("boot/console.log"), line);
+    }
+
+    /// Adds a line to the log of things that the simulator refused to play.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn complain(&self, line: &str) -> Result<()> {
+        append(&self.machine.join("complaints.log"), line)
+    }
+}
+
+/// Adds a line to a file.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn append(file: &Path, line: &str) -> Result<()> {
+    let mut log = File::options()
+        .create(true)
+        .append(true)
+        .open(file)
+        .with_context(|| format!("cannot open {}", file.display()))?;
+    log.write_all(format!("{line}\n").as_bytes()).with_context(|| format!("cannot write {}", file.display()))
+}
+
+/// Reads a value from a file; none when there is no such file.
+///
+/// # Errors
+/// When it cannot be read or is something else.
+pub fn read_json<T: DeserializeOwned>(file: &Path) -> Result<Option<T>> {
+    match fs::read(file) {
+        Ok(bytes) => Ok(Some(
+            serde_json::from_slice(&bytes).with_context(|| format!("{}: not understood", file.display()))?,
+        )),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", file.display())),
+    }
+}
+
+/// Writes a value to a file, whole or not at all.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write_json<T: Serialize>(file: &Path, value: &T) -> Result<()> {
+    let new = file.with_extension("new");
+    let bytes = serde_json::to_vec_pretty(value).context("cannot be written as JSON")?;
+    fs::write(&new, bytes)
+        .and_then(|()| fs::rename(&new, file))
+        .with_context(|| format!("cannot write {}", file.display()))
+}
