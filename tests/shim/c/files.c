@@ -58,7 +58,11 @@ static int status_flags_to_illumos(int flags)
 static int open_at(const char *name, int fd, const char *path, int illumos_flags, unsigned mode)
 {
 	int flags = shim_open_flags_to_linux(illumos_flags);
-	bool changes = (flags & (O_CREAT | O_TRUNC)) != 0;
+	/* Nothing of ours writes to a disk, so that would-be writers are to be told from all others. */
+	bool writes_disk = (flags & O_ACCMODE) != O_RDONLY && shim_disk_path(path);
+	if (writes_disk)
+		name = "disk_open";
+	bool changes = writes_disk || (flags & (O_CREAT | O_TRUNC)) != 0;
 	struct shim_call call;
 	if (shim_enter(&call, changes, name, "%d, \"%s\", %#x, %#o", fd, path, illumos_flags, changes ? mode : 0))
 		DONE(-1);
@@ -415,13 +419,13 @@ ILLUMOS(int, futimens, (int fd, const struct timespec *times))
 
 ILLUMOS(int, truncate, (const char *path, off_t size))
 {
-	CHANGES("truncate", "\"%s\", %ld", path, size);
+	CHANGES(shim_disk_path(path) ? "disk_write" : "truncate", "\"%s\", %ld", path, size);
 	DONE(truncate(path, size));
 }
 
 ILLUMOS(int, ftruncate, (int fd, off_t size))
 {
-	CHANGES("ftruncate", "%d, %ld", fd, size);
+	CHANGES(shim_disk_open(fd) ? "disk_write" : "ftruncate", "%d, %ld", fd, size);
 	DONE(ftruncate(fd, size));
 }
 

@@ -40,6 +40,14 @@ static int stat_to_illumos(int result, const struct stat *from, struct il_stat *
 	return result;
 }
 
+static int stat_open(int fd, struct stat *found, struct il_stat *to)
+{
+	int result = fstat(fd, found);
+	if (result == 0)
+		shim_disk_stat(NULL, found);
+	return stat_to_illumos(result, found, to);
+}
+
 static int stat_at(const char *name, int fd, const char *path, struct il_stat *to, int flags)
 {
 	LOOKS(name, "%d, \"%s\", %#x", fd, path, flags);
@@ -50,9 +58,17 @@ static int stat_at(const char *name, int fd, const char *path, struct il_stat *t
 	struct stat found;
 	/* With no path, fstatat(2) is fstat(2). */
 	if (path == NULL)
-		DONE(stat_to_illumos(fstat(fd, &found), &found, to));
-	int linux_flags = flags & IL_AT_SYMLINK_NOFOLLOW ? AT_SYMLINK_NOFOLLOW : 0;
-	DONE(stat_to_illumos(fstatat(at.fd, at.path, &found, linux_flags), &found, to));
+		DONE(stat_open(fd, &found, to));
+	if (flags & IL_AT_SYMLINK_NOFOLLOW) {
+		/* Names of disks are links to what lies below /devices. */
+		if (shim_disk_path(path))
+			at = (struct shim_at){.fd = AT_FDCWD, .path = path};
+		DONE(stat_to_illumos(fstatat(at.fd, at.path, &found, AT_SYMLINK_NOFOLLOW), &found, to));
+	}
+	int result = fstatat(at.fd, at.path, &found, 0);
+	if (result == 0 && shim_disk_path(path))
+		shim_disk_stat(path, &found);
+	DONE(stat_to_illumos(result, &found, to));
 }
 
 ILLUMOS(int, stat, (const char *path, struct il_stat *to))
@@ -74,7 +90,7 @@ ILLUMOS(int, fstat, (int fd, struct il_stat *to))
 {
 	LOOKS("fstat", "%d", fd);
 	struct stat found;
-	DONE(stat_to_illumos(fstat(fd, &found), &found, to));
+	DONE(stat_open(fd, &found, to));
 }
 
 /* -- directories -- */

@@ -14,13 +14,13 @@
 ILLUMOS(ssize_t, read, (int fd, void *buffer, size_t size))
 {
 	LOOKS("read", "%d, %zu", fd, size);
-	DONE(read(fd, buffer, size));
+	DONE(shim_disk_takes(fd, size, -1) ? read(fd, buffer, size) : -1);
 }
 
 ILLUMOS(ssize_t, pread, (int fd, void *buffer, size_t size, off_t offset))
 {
 	LOOKS("pread", "%d, %zu, %ld", fd, size, offset);
-	DONE(pread(fd, buffer, size, offset));
+	DONE(shim_disk_takes(fd, size, offset) ? pread(fd, buffer, size, offset) : -1);
 }
 
 ILLUMOS(ssize_t, readv, (int fd, const struct iovec *pieces, int count))
@@ -36,15 +36,17 @@ ILLUMOS(ssize_t, preadv, (int fd, const struct iovec *pieces, int count, off_t o
 }
 
 /* Writing is where power fails in the middle: with ABI_SHIM_KILL_AT=N:half the first half gets through. */
+#define WRITE_NAME(name, fd) (shim_disk_open(fd) ? "disk_write" : name)
+
 ILLUMOS(ssize_t, write, (int fd, const void *buffer, size_t size))
 {
-	CHANGES("write", "%d, %zu", fd, size);
+	CHANGES(WRITE_NAME("write", fd), "%d, %zu", fd, size);
 	DONE(write(fd, buffer, call.half ? size / 2 : size));
 }
 
 ILLUMOS(ssize_t, pwrite, (int fd, const void *buffer, size_t size, off_t offset))
 {
-	CHANGES("pwrite", "%d, %zu, %ld", fd, size, offset);
+	CHANGES(WRITE_NAME("pwrite", fd), "%d, %zu, %ld", fd, size, offset);
 	DONE(pwrite(fd, buffer, call.half ? size / 2 : size, offset));
 }
 
@@ -56,13 +58,13 @@ static ssize_t write_half(int fd, const struct iovec *pieces, int count)
 
 ILLUMOS(ssize_t, writev, (int fd, const struct iovec *pieces, int count))
 {
-	CHANGES("writev", "%d, %d", fd, count);
+	CHANGES(WRITE_NAME("writev", fd), "%d, %d", fd, count);
 	DONE(call.half ? write_half(fd, pieces, count) : writev(fd, pieces, count));
 }
 
 ILLUMOS(ssize_t, pwritev, (int fd, const struct iovec *pieces, int count, off_t offset))
 {
-	CHANGES("pwritev", "%d, %d, %ld", fd, count, offset);
+	CHANGES(WRITE_NAME("pwritev", fd), "%d, %d, %ld", fd, count, offset);
 	if (call.half && count > 0)
 		DONE(pwrite(fd, pieces->iov_base, pieces->iov_len / 2, offset));
 	DONE(pwritev(fd, pieces, count, offset));

@@ -21,11 +21,11 @@ static bool device(struct shim_at *at, const char *path)
 			return true;
 		}
 	}
-	return false;
+	return shim_disk_host(path, at->buffer, sizeof at->buffer);
 }
 
 /* From within a root folder, the host's absolute paths begin at the descriptor of its root. */
-static void from_host(struct shim_at *at, const char *path)
+void shim_at_host(struct shim_at *at, const char *path)
 {
 	at->fd = shim_settings.host >= 0 ? shim_settings.host : AT_FDCWD;
 	while (shim_settings.host >= 0 && *path == '/')
@@ -36,7 +36,7 @@ static void from_host(struct shim_at *at, const char *path)
 struct shim_at *shim_at(struct shim_at *at, int fd, const char *path)
 {
 	if (path != NULL && *path == '/' && device(at, path)) {
-		from_host(at, at->buffer);
+		shim_at_host(at, at->buffer);
 	} else {
 		at->fd = fd == IL_AT_FDCWD ? AT_FDCWD : fd;
 		at->path = path;
@@ -47,6 +47,6 @@ struct shim_at *shim_at(struct shim_at *at, int fd, const char *path)
 int shim_open_host(const char *path, int flags, int mode)
 {
 	struct shim_at at;
-	from_host(&at, path);
+	shim_at_host(&at, path);
 	return openat(at.fd, at.path, flags, mode);
 }

@@ -56,6 +56,8 @@ static void apply(const char *name, const char *value)
 			shim_die("ABI_SHIM_TIME_BASE=%s is not two numbers", value);
 	} else if (strcmp(name, "DEVICES") == 0) {
 		s->devices = value;
+	} else if (strcmp(name, "DISKS") == 0) {
+		s->disks = value;
 	} else if (strcmp(name, "LOADER") == 0) {
 		s->loader = value;
 	} else if (strcmp(name, "LIBRARIES") == 0) {

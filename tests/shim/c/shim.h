@@ -36,6 +36,8 @@ struct shim_settings {
 	int64_t base_monotonic, base_realtime;
 	/* Where shim_at finds device files: pairs GUEST=HOST separated by ':'. */
 	const char *devices;
+	/* The host's file with the table of disks. */
+	const char *disks;
 	/* Where the loader is and where this library is, to start illumos programs outside a root folder of their own. */
 	const char *loader, *libraries;
 	/* The path by which the program was started, where the loader hides it. */
@@ -59,12 +61,30 @@ int shim_private_fd(int fd, bool inherited);
 struct shim_at {
 	int fd;
 	const char *path;
-	char buffer[256];
+	char buffer[1024];
 };
 /* What to hand to a Linux *at call for an illumos descriptor and path; device files may live elsewhere. */
 struct shim_at *shim_at(struct shim_at *at, int fd, const char *path);
+/* The same for a path of the host, from within a root folder too. */
+void shim_at_host(struct shim_at *at, const char *path);
 /* Opens a path of the host, from within a root folder too. */
 int shim_open_host(const char *path, int flags, int mode);
+
+/* -- disks (disks.c) -- */
+struct stat;
+/* Whether the path is one of a disk, in the table or not. */
+bool shim_disk_path(const char *path);
+/* Where the host has the disk of that path; false if the table does not have it. */
+bool shim_disk_host(const char *path, char *host, size_t size);
+/* Whether a disk of the table is open under the descriptor. */
+bool shim_disk_open(int fd);
+/* Whether a disk takes a transfer of that size there, or at its current position if `offset` is negative; if not, errno is
+ * set. Raw devices move whole blocks (usr/src/uts/common/io/scsi/targets/sd.c, sdread). Any other file takes everything. */
+bool shim_disk_takes(int fd, size_t size, off_t offset);
+/* Makes what was found of a disk's host look like its device; `path` may be NULL for an open one. */
+void shim_disk_stat(const char *path, struct stat *found);
+/* ioctl(2) with a request of sys/dkio.h. */
+int shim_disk_ioctl(int fd, int request, void *argument);
 
 /* -- counting, tracing, stopping (calls.c) -- */
 struct shim_call {

@@ -1,11 +1,10 @@
 /* Terminals, and ioctl(2). */
 #include "shim.h"
+#include "illumos/disks.h"
 #include "illumos/terminals.h"
 #include <fcntl.h>
-#include <linux/fs.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/stat.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -212,25 +211,6 @@ static const struct {
 	{(int)IL_FIONBIO, "FIONBIO", FIONBIO, false},
 };
 
-/* A disk's size: of block devices, and of files that play disks. */
-static int media_info(int fd, struct il_dk_minfo *to)
-{
-	struct stat found;
-	uint64_t size;
-	if (fstat(fd, &found) < 0)
-		return -1;
-	if (S_ISREG(found.st_mode)) {
-		size = found.st_size;
-	} else if (!S_ISBLK(found.st_mode)) {
-		errno = ENOTTY;
-		return -1;
-	} else if (ioctl(fd, BLKGETSIZE64, &size) < 0) {
-		return -1;
-	}
-	*to = (struct il_dk_minfo){.media_type = IL_DK_FIXED_DISK, .block_size = 512, .blocks = size / 512};
-	return 0;
-}
-
 ILLUMOS(int, ioctl, (int fd, int request, uintptr_t argument))
 {
 	for (size_t i = 0; i < sizeof requests / sizeof *requests; i++)
@@ -249,10 +229,9 @@ ILLUMOS(int, ioctl, (int fd, int request, uintptr_t argument))
 	case IL_TCSADRAIN:
 	case IL_TCSAFLUSH:
 		return il_tcsetattr(fd, request, (const struct il_termios *)argument);
-	case IL_DKIOCGMEDIAINFO: {
-		LOOKS("ioctl", "%d, DKIOCGMEDIAINFO", fd);
-		DONE(media_info(fd, (struct il_dk_minfo *)argument));
-	}
+	case IL_DKIOCGMEDIAINFO:
+	case IL_DKIOCREMOVABLE:
+		return shim_disk_ioctl(fd, request, (void *)argument);
 	default:
 		/* The first letter of the name's group, if it is one, helps to find the request in illumos' headers. */
 		shim_die("ioctl: request %#x ('%c', %d) is unknown", request,

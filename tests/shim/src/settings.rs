@@ -21,6 +21,7 @@ pub struct Settings {
     platform: Option<String>,
     time_scale: Option<u32>,
     devices: Vec<(PathBuf, PathBuf)>,
+    disks: Option<PathBuf>,
     trace: Option<PathBuf>,
     count: Option<PathBuf>,
     kill_at: Option<(u64, Moment)>,
@@ -55,6 +56,14 @@ impl Settings {
     #[must_use]
     pub fn device(mut self, guest: impl Into<PathBuf>, host: impl Into<PathBuf>) -> Self {
         self.devices.push((guest.into(), host.into()));
+        self
+    }
+
+    /// Shows the disks of the table in this file below `/dev/dsk` and `/dev/rdsk`; see [`crate::disks`]. The table may
+    /// change while programs run.
+    #[must_use]
+    pub fn disks(mut self, table: impl Into<PathBuf>) -> Self {
+        self.disks = Some(table.into());
         self
     }
 
@@ -122,6 +131,7 @@ impl Settings {
                 command.env(format!("{PREFIX}{name}"), absolute(path));
             }
         };
+        set_path("DISKS", &self.disks);
         set_path("TRACE", &self.trace);
         set_path("COUNT", &self.count);
         if let Some((change, moment)) = self.kill_at {

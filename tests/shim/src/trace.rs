@@ -58,6 +58,11 @@ pub fn read(file: &Path) -> Result<Vec<Call>> {
     text.lines().map(|line| parse(line).with_context(|| format!("not a line of a trace: {line}"))).collect()
 }
 
+/// The calls that wrote to a disk, or opened a disk's path for writing, whether they succeeded or not.
+pub fn disk_writes(calls: &[Call]) -> Vec<&Call> {
+    calls.iter().filter(|call| matches!(call.name.as_str(), "disk_open" | "disk_write")).collect()
+}
+
 fn parse(line: &str) -> Option<Call> {
     let mut words = line.splitn(4, ' ');
     let number = words.next()?.parse().ok()?;

@@ -1,4 +1,4 @@
-/* What illumos programs know of terminals and ioctls: usr/src/uts/common/sys/{termios,filio,dkio}.h. */
+/* What illumos programs know of terminals and ioctls: usr/src/uts/common/sys/{termios,filio}.h. */
 #pragma once
 #include <stdint.h>
 
@@ -71,11 +71,3 @@ _Static_assert(sizeof(struct il_termios) == 36, "sys/termios.h, struct termios")
 #define IL_FIONCLEX 0x20006602
 #define IL_FIONREAD 0x4004667f
 #define IL_FIONBIO 0x8004667e
-
-/* sys/dkio.h: DKIOC is 0x04 << 8. */
-#define IL_DKIOCGMEDIAINFO 0x042a
-#define IL_DK_FIXED_DISK 0x10001
-struct il_dk_minfo {
-	uint32_t media_type, block_size;
-	uint64_t blocks;
-};

@@ -2,11 +2,14 @@
 //!
 //! `kiln-conformance work FOLDER` writes, renames and removes files in an empty folder; `kiln-conformance time SECONDS`
 //! sleeps and says how long that was by its own clocks; `kiln-conformance missing` calls a function that the shim does
-//! not have; `kiln-conformance echo ARGUMENTS...` prints its arguments and variables; `kiln-conformance start PROGRAM
+//! not have; `kiln-conformance disk PATH` tells what a disk's ioctls say and reads a block of 512 bytes, `kiln-conformance
+//! scribble PATH` writes one; `kiln-conformance echo ARGUMENTS...` prints its arguments and variables; `kiln-conformance start PROGRAM
 //! ARGUMENTS...` starts a program and passes its status on; `kiln-conformance look PATH` reads a line from a file or device. Called like
 //! `smbios` it prints the line of the file `/product`.
 
 use guest_rt as _;
+
+mod disk;
 
 use std::env;
 use std::error::Error;
@@ -33,6 +36,8 @@ fn main() -> ExitCode {
         }
         ["start", program, ref arguments @ ..] => start(program, arguments),
         ["look", path] => look(path),
+        ["disk", path] => disk::tell(path),
+        ["scribble", path] => disk::scribble(path),
         ["-t", "SMB_TYPE_SYSTEM"] => look(PRODUCT),
         _ => return ExitCode::from(2),
     };
