@@ -18,6 +18,26 @@ static int trace = -1;
 static uint64_t kill_change, fail_change;
 static enum { BEFORE, AFTER, HALF } kill_when;
 static int fail_error;
+/* The child at whose end the program is to be killed, or 0; see shim_kill_at_end_of. */
+static pid_t kill_at_end_of, waiter;
+static struct shim_call started;
+
+/* Whether some program of the run was killed at its point: the machine is off, and nothing happens any more. */
+static bool is_off(void)
+{
+	struct shim_at at;
+	if (shim_settings.killed == NULL)
+		return false;
+	shim_at_host(&at, shim_settings.killed);
+	return faccessat(at.fd, at.path, F_OK, 0) == 0;
+}
+
+_Noreturn static void die(void)
+{
+	kill(getpid(), SIGKILL);
+	for (;;)
+		pause();
+}
 
 __attribute__((constructor(102))) static void start_counting(void)
 {
@@ -57,12 +77,14 @@ __attribute__((constructor(102))) static void start_counting(void)
 		if (fail_change == 0 || fail_error == 0)
 			shim_die("ABI_SHIM_FAIL_AT=%s is not N:ERROR", s->fail_at);
 	}
+	if (is_off())
+		die();
 	errno = 0;
 }
 
 /* One line a call: number, number among the changes or -, process, call, result. Written in one piece, so that the
  * lines of several processes do not mix. */
-static void write_line(const struct shim_call *call, const char *result)
+static void write_line(int file, const struct shim_call *call, const char *result)
 {
 	char line[512], change[24] = "-";
 	if (call->change != 0)
@@ -73,27 +95,56 @@ static void write_line(const struct shim_call *call, const char *result)
 		size = sizeof line;
 		line[size - 1] = '\n';
 	}
-	if (write(trace, line, size) < 0)
-		shim_die("ABI_SHIM_TRACE: %s", strerror(errno));
+	if (write(file, line, size) < 0)
+		shim_die("a line of the trace: %s", strerror(errno));
 }
 
 void shim_kill(struct shim_call *call, const char *when)
 {
 	if (trace >= 0)
-		write_line(call, when);
-	kill(getpid(), SIGKILL);
-	for (;;)
-		pause();
+		write_line(trace, call, when);
+	if (shim_settings.killed != NULL) {
+		int file = shim_open_host(shim_settings.killed, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+		if (file < 0)
+			shim_die("ABI_SHIM_KILLED=%s: %s", shim_settings.killed, strerror(errno));
+		write_line(file, call, when);
+	}
+	die();
+}
+
+void shim_kill_at_end_of(struct shim_call *call, pid_t child)
+{
+	if (!call->kill_after)
+		return;
+	call->kill_after = false;
+	started = *call;
+	kill_at_end_of = child;
+	waiter = getpid();
+}
+
+void shim_learn_end_of(pid_t child)
+{
+	if (kill_at_end_of != 0 && kill_at_end_of == child && waiter == getpid())
+		shim_kill(&started, "killed after");
+}
+
+__attribute__((destructor)) void shim_learn_nothing(void)
+{
+	shim_learn_end_of(kill_at_end_of);
+	if (is_off())
+		die();
 }
 
 bool shim_enter(struct shim_call *call, bool changes, const char *name, const char *format, ...)
 {
 	int saved = errno;
+	if (is_off())
+		die();
 	call->name = name;
 	call->number = ++counters->calls;
 	call->change = changes ? ++counters->changes : 0;
 	call->kill_after = call->half = false;
-	if (trace >= 0) {
+	if (trace >= 0 || shim_settings.killed != NULL) {
 		va_list arguments;
 		va_start(arguments, format);
 		vsnprintf(call->arguments, sizeof call->arguments, format, arguments);
@@ -122,13 +173,16 @@ long shim_leave(struct shim_call *call, long result)
 	int saved = errno;
 	if (call->kill_after)
 		shim_kill(call, "killed after");
+	/* The call may have waited for what was then killed. */
+	if (is_off())
+		die();
 	if (trace >= 0) {
 		char text[64];
 		if (result == -1)
 			snprintf(text, sizeof text, "-1 %s", shim_errno_name(saved));
 		else
 			snprintf(text, sizeof text, "%ld", result);
-		write_line(call, text);
+		write_line(trace, call, text);
 	}
 	errno = saved;
 	return result;

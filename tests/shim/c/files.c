@@ -111,7 +111,10 @@ static int record_lock(int fd, int illumos_command, struct il_flock *lock)
 
 ILLUMOS(int, fcntl, (int fd, int command, uintptr_t argument))
 {
-	LOOKS("fcntl", "%d, %d, %#lx", fd, command, argument);
+	bool locks = command == IL_F_SETLK || command == IL_F_SETLKW;
+	struct shim_call call;
+	if (shim_enter(&call, locks, "fcntl", "%d, %d, %#lx", fd, command, argument))
+		DONE(-1);
 	switch (command) {
 	case IL_F_DUPFD:
 		DONE(fcntl(fd, F_DUPFD, (int)argument));

@@ -13,6 +13,8 @@ ILLUMOS(pid_t, fork, (void))
 	pid_t child = fork();
 	if (child == 0)
 		return 0;
+	if (child > 0)
+		shim_kill_at_end_of(&call, child);
 	DONE(child);
 }
 
@@ -23,6 +25,8 @@ ILLUMOS(pid_t, vfork, (void))
 	pid_t child = fork();
 	if (child == 0)
 		return 0;
+	if (child > 0)
+		shim_kill_at_end_of(&call, child);
 	DONE(child);
 }
 
@@ -45,6 +49,8 @@ ILLUMOS(pid_t, waitpid, (pid_t process, int *status, int options))
 		(options & IL_WNOHANG ? WNOHANG : 0);
 	int own_status;
 	pid_t result = waitpid(process, &own_status, own_options);
+	if (result > 0 && !WIFSTOPPED(own_status))
+		shim_learn_end_of(result);
 	if (result > 0 && status != NULL)
 		*status = status_to_illumos(own_status);
 	DONE(result);
@@ -153,6 +159,7 @@ ILLUMOS(void, _exit, (int status))
 	struct shim_call call;
 	shim_enter(&call, false, "_exit", "%d", status);
 	shim_leave(&call, 0);
+	shim_learn_nothing();
 	_exit(status);
 }
 

@@ -58,6 +58,12 @@ static void apply(const char *name, const char *value)
 		s->devices = value;
 	} else if (strcmp(name, "DISKS") == 0) {
 		s->disks = value;
+	} else if (strcmp(name, "HOSTNAME_FILE") == 0) {
+		s->hostname = value;
+	} else if (strcmp(name, "CLOCK") == 0) {
+		s->clock = value;
+	} else if (strcmp(name, "KILLED") == 0) {
+		s->killed = value;
 	} else if (strcmp(name, "LOADER") == 0) {
 		s->loader = value;
 	} else if (strcmp(name, "LIBRARIES") == 0) {

@@ -38,6 +38,10 @@ struct shim_settings {
 	const char *devices;
 	/* The host's file with the table of disks. */
 	const char *disks;
+	/* The host's files with the node name and with what the clock was set to. */
+	const char *hostname, *clock;
+	/* The host's file that is there once a program was killed at its point: then all others are dead as well. */
+	const char *killed;
 	/* Where the loader is and where this library is, to start illumos programs outside a root folder of their own. */
 	const char *loader, *libraries;
 	/* The path by which the program was started, where the loader hides it. */
@@ -105,6 +109,12 @@ int shim_leave_error(struct shim_call *call, int error);
 /* Whether the program is to be killed in the middle of this call, and doing so. */
 _Noreturn void shim_kill(struct shim_call *call, const char *when);
 
+/* For a call that started a child and is to kill the program after it: that is when the child has ended and the program
+ * is about to learn of it, by waiting or by ending itself. What was started is then done, whoever runs when. */
+void shim_kill_at_end_of(struct shim_call *call, pid_t child);
+void shim_learn_end_of(pid_t child);
+void shim_learn_nothing(void);
+
 /* For functions that return -1 and set errno. */
 #define LOOKS(...) \
 	struct shim_call call; \
@@ -127,6 +137,11 @@ clockid_t shim_clock_to_linux(int illumos); /* time.c: -1 for unknown clocks */
 /* A duration or a point in time of the program, in real time. */
 struct timespec shim_real_duration(const struct timespec *t);
 struct timespec shim_real_time(clockid_t linux_clock, const struct timespec *t);
+
+/* What a clock of the program shows, in nanoseconds, had the program not set it. */
+int64_t shim_now(clockid_t linux_clock);
+/* What the program's real-time clock shows besides, in nanoseconds (time-of-day.c). */
+int64_t shim_clock_correction(void);
 
 /* -- programs (programs.c) -- */
 /* execve(2) with illumos programs started as the setting demands. Returns only on failure. */

@@ -219,10 +219,13 @@ static int spawn(const char *name, pid_t *process, const char *file, bool search
 	if (child < 0)
 		error = errno;
 	close(out);
-	if (child > 0 && read(in, &error, sizeof error) == sizeof error)
+	if (child > 0 && read(in, &error, sizeof error) == sizeof error) {
 		waitpid(child, NULL, 0);
-	else if (child > 0 && process != NULL)
-		*process = child;
+	} else if (child > 0) {
+		shim_kill_at_end_of(&call, child);
+		if (process != NULL)
+			*process = child;
+	}
 	close(in);
 	return shim_leave_error(&call, error);
 }

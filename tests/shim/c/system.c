@@ -1,6 +1,7 @@
 /* What the machine and the platform are. */
 #include "shim.h"
 #include "illumos/system.h"
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,11 +13,25 @@ static void version(char *buffer, size_t size)
 	snprintf(buffer, size, "joyent_%s%s", shim_settings.stamp, strchr(shim_settings.stamp, 'T') == NULL ? "T000000Z" : "");
 }
 
+/* The node name: the machine's, or the one of a simulated machine. Before anybody sets one it is empty. */
+static int node_name(char *buffer, size_t size)
+{
+	if (shim_settings.hostname == NULL)
+		return gethostname(buffer, size);
+	int fd = shim_open_host(shim_settings.hostname, O_RDONLY | O_CLOEXEC, 0);
+	ssize_t got = fd < 0 ? 0 : read(fd, buffer, size - 1);
+	if (fd >= 0)
+		close(fd);
+	buffer[got < 0 ? 0 : got] = '\0';
+	buffer[strcspn(buffer, "\n")] = '\0';
+	return 0;
+}
+
 ILLUMOS(int, uname, (struct il_utsname *to))
 {
 	memset(to, 0, sizeof *to);
 	strcpy(to->sysname, "SunOS");
-	if (gethostname(to->nodename, sizeof to->nodename - 1) < 0)
+	if (node_name(to->nodename, sizeof to->nodename) < 0)
 		return -1;
 	strcpy(to->release, "5.11");
 	version(to->version, sizeof to->version);
@@ -34,7 +49,7 @@ ILLUMOS(int, sysinfo, (int command, char *buffer, long size))
 		strcpy(text, "SunOS");
 		break;
 	case IL_SI_HOSTNAME:
-		gethostname(text, sizeof text);
+		node_name(text, sizeof text);
 		break;
 	case IL_SI_RELEASE:
 		strcpy(text, "5.11");
@@ -98,7 +113,12 @@ ILLUMOS(int, getpagesize, (void))
 
 ILLUMOS(int, gethostname, (char *buffer, size_t size))
 {
-	return gethostname(buffer, size);
+	char name[257];
+	if (node_name(name, sizeof name) < 0)
+		return -1;
+	/* Cut short without an end, where it does not fit (usr/src/lib/libc/port/gen/gethostname.c, by sysinfo(2)). */
+	strncpy(buffer, name, size);
+	return 0;
 }
 
 /* pset_info(2): std asks whether the process is bound to a set of processors. It is not (PS_NONE is -1, and the answer

@@ -67,19 +67,29 @@ static int64_t scaled_now(clockid_t clock)
 	return base + (host_now(CLOCK_MONOTONIC) - s->base_monotonic) * s->time_scale;
 }
 
+int64_t shim_now(clockid_t clock)
+{
+	return is_scaled(clock) ? scaled_now(clock) : host_now(clock);
+}
+
+/* What the program has set its clock to show besides. */
+static int64_t correction(clockid_t clock)
+{
+	return clock == CLOCK_REALTIME ? shim_clock_correction() : 0;
+}
+
 struct timespec shim_real_time(clockid_t clock, const struct timespec *t)
 {
+	int64_t wanted = to_number(t) - correction(clock);
 	if (!is_scaled(clock))
-		return *t;
-	int64_t ahead = to_number(t) - scaled_now(clock);
+		return to_timespec(wanted < 0 ? 0 : wanted);
+	int64_t ahead = wanted - scaled_now(clock);
 	return to_timespec(host_now(clock) + (ahead > 0 ? shorter(ahead) : 0));
 }
 
 static int now(clockid_t clock, struct timespec *t)
 {
-	if (!is_scaled(clock))
-		return clock_gettime(clock, t);
-	*t = to_timespec(scaled_now(clock));
+	*t = to_timespec(shim_now(clock) + correction(clock));
 	return 0;
 }
 
@@ -102,25 +112,6 @@ ILLUMOS(int, clock_getres, (int illumos, struct timespec *t))
 {
 	clockid_t clock;
 	return known_clock(illumos, &clock) < 0 ? -1 : clock_getres(clock, t);
-}
-
-/* The machine's clock is not the program's to set; tests look for these two in the trace. */
-ILLUMOS(int, clock_settime, (int illumos, const struct timespec *t))
-{
-	CHANGES("clock_settime", "%d, %ld.%09ld", illumos, t->tv_sec, t->tv_nsec);
-	if (illumos != IL_CLOCK_REALTIME) {
-		errno = EINVAL;
-		DONE(-1);
-	}
-	DONE(0);
-}
-
-ILLUMOS(int, adjtime, (const struct timeval *delta, struct timeval *old))
-{
-	CHANGES("adjtime", "%ld.%06ld", delta == NULL ? 0 : delta->tv_sec, delta == NULL ? 0 : delta->tv_usec);
-	if (old != NULL)
-		*old = (struct timeval){0};
-	DONE(0);
 }
 
 ILLUMOS(int, gettimeofday, (struct timeval *t, void *zone))

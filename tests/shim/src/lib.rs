@@ -14,6 +14,7 @@
 #![cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu"))]
 #![forbid(unsafe_code)]
 
+pub mod clock;
 pub mod disks;
 pub mod guests;
 mod root;

@@ -9,7 +9,8 @@ use std::process::Command;
 pub enum Moment {
     /// Before the call has any effect.
     Before,
-    /// After the call is done, before the program learns of it.
+    /// After the call is done, before the program learns of it. A call that starts a process is done when that process has
+    /// ended: the program is killed when it would learn of the end, by waiting or by ending itself.
     After,
     /// After half of it: a write of n bytes wrote n / 2. Calls that are no writes are done whole.
     Half,
@@ -22,6 +23,9 @@ pub struct Settings {
     time_scale: Option<u32>,
     devices: Vec<(PathBuf, PathBuf)>,
     disks: Option<PathBuf>,
+    hostname: Option<PathBuf>,
+    clock: Option<PathBuf>,
+    killed: Option<PathBuf>,
     trace: Option<PathBuf>,
     count: Option<PathBuf>,
     kill_at: Option<(u64, Moment)>,
@@ -64,6 +68,31 @@ impl Settings {
     #[must_use]
     pub fn disks(mut self, table: impl Into<PathBuf>) -> Self {
         self.disks = Some(table.into());
+        self
+    }
+
+    /// Takes the machine's node name from the first line of the file, each time that it is asked for. Without the file the
+    /// name is empty, as before anybody sets one. Without this setting the machine's own name is told.
+    #[must_use]
+    pub fn hostname(mut self, file: impl Into<PathBuf>) -> Self {
+        self.hostname = Some(file.into());
+        self
+    }
+
+    /// Keeps in the file what the programs set their clock to; see [`crate::clock`]. Without it, setting the clock has no
+    /// effect.
+    #[must_use]
+    pub fn clock(mut self, file: impl Into<PathBuf>) -> Self {
+        self.clock = Some(file.into());
+        self
+    }
+
+    /// Makes the file when a process is killed by [`Self::kill_at`], with the line of the trace. From then on every other
+    /// process that has this setting dies as well, at its start or before its next call that is counted: the machine is
+    /// off. To be removed before the next boot.
+    #[must_use]
+    pub fn killed(mut self, file: impl Into<PathBuf>) -> Self {
+        self.killed = Some(file.into());
         self
     }
 
@@ -132,6 +161,9 @@ impl Settings {
             }
         };
         set_path("DISKS", &self.disks);
+        set_path("HOSTNAME_FILE", &self.hostname);
+        set_path("CLOCK", &self.clock);
+        set_path("KILLED", &self.killed);
         set_path("TRACE", &self.trace);
         set_path("COUNT", &self.count);
         if let Some((change, moment)) = self.kill_at {
