@@ -73,7 +73,7 @@ impl Agent {
         let value = String::from_utf8_lossy(value).into_owned();
         let asked = key.len().saturating_add(value.len()).saturating_add(KEY_COST);
         if self.metadata_size().saturating_add(asked) > METADATA_LIMIT {
-            return Err(failure("There is no room for more metadata."));
+            return Err(failure("There is no room for more metadata: delete some."));
         }
         self.update(key, |home, key| drop(home.insert(key.to_owned(), value.into())))
     }
@@ -347,7 +347,7 @@ mod tests {
                 true
             }
             Err(refusal) => {
-                assert_eq!(said(&refusal), "FAILURE There is no room for more metadata.");
+                assert_eq!(said(&refusal), "FAILURE There is no room for more metadata: delete some.");
                 false
             }
         });

@@ -82,10 +82,10 @@ impl Conversation {
 
     /// The next line, if there is a whole one.
     pub fn next_heard(&mut self) -> Option<Heard> {
-        let dialect = self.dialect;
+        let (dialect, limit) = (self.dialect, self.lines.limit());
         self.lines.next_line().map(|line| match line {
             Line::Whole(line) => understand(dialect, line),
-            Line::TooLong(line) => too_long(dialect, line),
+            Line::TooLong(line) => too_long(dialect, limit, line),
         })
     }
 }
@@ -147,14 +147,16 @@ fn understand_frame(line: &[u8]) -> Heard {
 
 /// A line beyond the limit, of which this is the beginning. Its checksum will never be known. But if it begins as a request
 /// does, it is refused rather than left without an answer, which a client would take for a bad line and ask again for ever.
-fn too_long(dialect: Dialect, line: &[u8]) -> Heard {
+fn too_long(dialect: Dialect, limit: usize, line: &[u8]) -> Heard {
     let what = "a line beyond the limit";
     let mut fields = line.splitn(6, |&byte| byte == b' ');
     let mut field = || fields.next().unwrap_or_default();
     let (begin, _length, _checksum, id, code) = (field(), field(), field(), field(), field());
     let is_id = id.len() == 8 && id.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     if dialect == Dialect::Current && begin == b"V2" && is_id && Verb::from_word(code).is_some() {
-        let answer = encode(id, Code::Failure.word(), b"The request is too long.");
+        let words =
+            format!("The request is too long: this host takes {limit} bytes, values of about half of that.");
+        let answer = encode(id, Code::Failure.word(), words.as_bytes());
         return Heard::Formality { what: what.into(), answer };
     }
     Heard::Nothing { why: what }
@@ -353,7 +355,8 @@ mod tests {
     #[test]
     fn case_16_a_request_beyond_the_limit_is_refused_at_once() {
         let put = encode(b"0000abcd", "PUT", &[b'x'; 2000]);
-        let refusal = encode(b"0000abcd", "FAILURE", b"The request is too long.");
+        let words = b"The request is too long: this host takes 1000 bytes, values of about half of that.";
+        let refusal = encode(b"0000abcd", "FAILURE", words);
         assert_eq!(say(Dialect::Current, &put[..1001]), refusal);
         let lines = [&put, &b"GET sdc:alias\n"[..]].concat();
         assert_eq!(say(Dialect::Current, &lines), [&refusal, &b"SUCCESS\nweb\n.\n"[..]].concat());

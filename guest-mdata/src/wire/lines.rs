@@ -33,6 +33,11 @@ impl Lines {
         Self { limit, bytes: Vec::new(), start: 0, searched: 0, dropping: false }
     }
 
+    /// How many bytes a line may have.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
     /// Adds what was read. Take all lines out before the next push, to keep the bound.
     pub fn push(&mut self, bytes: &[u8]) {
         if self.start > 0 {

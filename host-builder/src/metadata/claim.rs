@@ -11,7 +11,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use rustix::fs::OFlags;
 
 use crate::report::Hint;
@@ -35,11 +35,8 @@ impl Claim {
         let lock_path = PathBuf::from(lock_path);
         let mut lock = lock(&lock_path, path)?;
         let Some(ours) = read_identity(&mut lock)? else {
-            return Err(anyhow::anyhow!(
-                "{} is there already, and no lock file of kiln",
-                lock_path.display()
-            ))
-            .hint("choose another name, or remove it yourself if nobody needs it");
+            return Err(anyhow!("{} is there already, and no lock file of kiln", lock_path.display()))
+                .hint("choose another name, or remove it yourself if nobody needs it");
         };
         let claim = Claim { path: path.to_owned(), lock_path, lock };
         match identity(path) {
@@ -49,7 +46,7 @@ impl Claim {
             }
             Some(_) => {
                 let owner = owner(path);
-                return Err(anyhow::anyhow!("{} is there already{owner}", path.display()))
+                return Err(anyhow!("{} is there already{owner}", path.display()))
                     .hint("choose another name, or remove it yourself if nobody needs it");
             }
         }
@@ -104,7 +101,8 @@ fn lock(lock_path: &Path, path: &Path) -> Result<File> {
             Err(TryLockError::WouldBlock) => {
                 let words = fs::read_to_string(lock_path).unwrap_or_default();
                 let owner = words.lines().next().map(|pid| format!(" by process {pid}")).unwrap_or_default();
-                bail!("{} is in use{owner}", path.display());
+                return Err(anyhow!("{} is in use{owner}", path.display()))
+                    .hint("choose another name, or end that server; it takes its name away with it");
             }
             Err(TryLockError::Error(error)) => {
                 return Err(error).with_context(|| format!("cannot lock {}", lock_path.display()));

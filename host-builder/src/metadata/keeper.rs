@@ -8,7 +8,11 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow};
+
+use crate::report::Hint;
+
+const HINT: &str = "save the JSON of the machine to a plain file, at the least {}, and name that with --data";
 
 /// Writes descriptions to the data file, one after the other, in a thread of its own.
 #[derive(Debug)]
@@ -24,12 +28,16 @@ impl Keeper {
     /// A keeper for this file, which exists.
     ///
     /// # Errors
-    /// The file cannot be found out about.
+    /// It cannot be found, or it is a pipe or another thing that cannot be replaced.
     pub fn start(path: &Path) -> Result<Keeper> {
         // The file itself is replaced, not a link to it.
-        let path = fs::canonicalize(path).with_context(|| format!("cannot find {}", path.display()))?;
-        let found = fs::metadata(&path).with_context(|| format!("cannot find {}", path.display()))?;
-        ensure!(found.is_file(), "{} is no file that could be replaced", path.display());
+        let cannot = || format!("cannot keep changes in the data file {}", path.display());
+        let found = fs::metadata(path).with_context(cannot).hint(HINT)?;
+        if !found.is_file() {
+            return Err(anyhow!("--persist cannot replace {}, which is no plain file", path.display()))
+                .hint(HINT);
+        }
+        let path = fs::canonicalize(path).with_context(cannot).hint(HINT)?;
         let mut file = DataFile { last: Stamp::of(&found), path };
         Self::with(move |text| file.replace(text))
     }

@@ -39,35 +39,38 @@ enum Command {
     Serve(ServeArguments),
 }
 
+/// What stands below the options in the long help.
+const EXAMPLES: &str = "\
+Serve a QEMU guest whose second serial port is a socket that QEMU connects to:
+
+  kiln metadata serve --listen unix:md.sock --data vm.json &
+  qemu-system-x86_64 … -serial mon:stdio \\
+    -chardev socket,id=md,path=md.sock,reconnect-ms=1000 -serial chardev:md
+
+The other way round, as on SmartOS, QEMU listens (server=on,wait=off) and the server
+connects whenever it can:
+
+  kiln metadata serve --connect unix:vm.ttyb --data vm.json
+
+Ask it by hand, or with guest-mdata's commands:
+
+  mdata get --device unix:md.sock -- sdc:nics";
+
 /// Answers a guest's questions about its keys, network and scripts
 ///
 /// The server takes the place of the metadata agent of a SmartOS host: it speaks both versions of the protocol, shows
 /// the machine that the data file describes under `sdc:`, and lets the guest put and delete keys of its own. It runs
 /// until it gets SIGTERM or SIGINT. With -v it logs each request, never a value.
-///
-/// Serve a QEMU guest whose second serial port is a socket that QEMU connects to:
-///
-///   kiln metadata serve --listen unix:md.sock --data vm.json &
-///   qemu-system-x86_64 … -serial mon:stdio \
-///     -chardev socket,id=md,path=md.sock,reconnect-ms=1000 -serial chardev:md
-///
-/// The other way round, as on SmartOS, QEMU listens (server=on,wait=off) and the server connects whenever it can:
-///
-///   kiln metadata serve --connect unix:vm.ttyb --data vm.json
-///
-/// Ask it by hand, or with guest-mdata's commands:
-///
-///   mdata get --device unix:md.sock -- sdc:nics
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
+#[command(after_long_help = EXAMPLES, group = clap::ArgGroup::new("channel").required(true))]
 struct ServeArguments {
     /// Wait for guests here: unix:PATH, tcp:HOST:PORT (port 0 picks one), or pty[:LINK], a new terminal whose name is
     /// printed and that LINK points to
-    #[arg(long, value_name = "WHERE", required_unless_present = "connect", conflicts_with = "connect")]
+    #[arg(long, value_name = "WHERE", group = "channel")]
     listen: Option<Listen>,
     /// Connect to the guest's serial port: unix:PATH, a socket that its hypervisor listens on (tried again until it
     /// answers, and after each restart of the guest), or tty:PATH, a serial device of this machine (9600 8N1)
-    #[arg(long, value_name = "WHERE")]
+    #[arg(long, value_name = "WHERE", group = "channel")]
     connect: Option<Dial>,
     /// The machine, as JSON of the form that `vmadm get UUID` prints
     #[arg(long, value_name = "FILE")]
@@ -87,7 +90,7 @@ struct ServeArguments {
 pub fn run(arguments: Arguments, report: &Report) -> Result<Ending> {
     let Command::Serve(arguments) = arguments.command;
     // The keeper looks at the file first, so that it notices who changes it while it is read.
-    let keeper = arguments.persist.then(|| Keeper::start(&arguments.data)).transpose().hint(HINT)?;
+    let keeper = arguments.persist.then(|| Keeper::start(&arguments.data)).transpose()?;
     let description = read_data(&arguments.data)?;
     let signals = server::stop_signals()?;
     let endpoint = match (&arguments.listen, &arguments.connect) {

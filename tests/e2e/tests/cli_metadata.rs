@@ -484,6 +484,7 @@ fn a_killed_servers_names_are_taken_over_and_others_are_not() {
         let owner = format!("{name} is in use by process {}", server.pid());
         let said = refused();
         assert!(said.status == 1 && said.stderr.contains(&owner), "{}", said.stderr);
+        assert!(said.stderr.contains("hint: choose another name, or end that server"), "{}", said.stderr);
         assert_eq!(server.end_by(Signal::KILL).0, -1);
         assert_eq!(lab.names("."), [name, &lock, "vm.json"]);
         let server = Server::start(&lab, &flags);
@@ -582,8 +583,11 @@ fn places_that_are_none() {
         (said.status, said.stderr)
     };
     for wrong in [&["--listen", "md.sock"][..], &[], &["--listen", "pty", "--connect", "unix:x"]] {
-        assert_eq!(said(wrong).0, 2);
+        let (status, words) = said(wrong);
+        assert_eq!(status, 2);
+        assert!(words.contains("--listen <WHERE>"), "{words}");
     }
+    assert!(said(&[]).1.contains("<--listen <WHERE>|--connect <WHERE>>"), "neither one is preferred");
     let long = format!("unix:{}", "x".repeat(200));
     for failed in ["unix:no/such/folder", &long, "tcp:192.0.2.1:1", "pty:no/such/folder"] {
         let (status, words) = said(&["--listen", failed]);
@@ -609,6 +613,6 @@ fn a_description_may_come_through_a_pipe() {
     assert_eq!(server.guest().ask("GET sdc:alias"), "SUCCESS");
     assert_eq!(server.end().0, 0);
     let said = lab.kiln(&["metadata", "serve", "--data", "pipe", "--persist", "--listen", "unix:md.sock"]);
-    assert!(said.status == 1 && said.stderr.contains("no file that could be replaced"), "{}", said.stderr);
+    assert!(said.status == 1 && said.stderr.contains("--persist cannot replace pipe"), "{}", said.stderr);
     assert!(Path::new(&pipe).exists());
 }
