@@ -5,7 +5,19 @@ const PAD: u8 = b'=';
 
 /// `bytes` as base64, padded.
 pub fn encode(bytes: &[u8]) -> Vec<u8> {
-    let mut text = Vec::with_capacity(bytes.len().div_ceil(3) * 4);
+    let mut text = Vec::new();
+    encode_onto(&mut text, bytes);
+    text
+}
+
+/// How many bytes `bytes` have as base64.
+pub fn encoded_length(bytes: &[u8]) -> usize {
+    bytes.len().div_ceil(3) * 4
+}
+
+/// Adds `bytes` to a text as base64, padded.
+pub fn encode_onto(text: &mut Vec<u8>, bytes: &[u8]) {
+    text.reserve(encoded_length(bytes));
     for group in bytes.chunks(3) {
         let mut block = [0; 4];
         block[1..=group.len()].copy_from_slice(group);
@@ -18,7 +30,6 @@ pub fn encode(bytes: &[u8]) -> Vec<u8> {
             });
         }
     }
-    text
 }
 
 /// The bytes that `text` stands for, or `None` if it is not base64. Missing padding is accepted, as the host accepts

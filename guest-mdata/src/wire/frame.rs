@@ -22,6 +22,9 @@ impl fmt::Display for RequestId {
     }
 }
 
+/// What stands in a frame for its checksum until the body is there.
+const CRC_PLACE: &[u8] = b"00000000 ";
+
 /// A frame whose length and checksum were right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Frame<'a> {
@@ -35,14 +38,25 @@ pub struct Frame<'a> {
 
 /// The line of a frame, LF included. `id` is what [`RequestId`] displays, or what a request had. An empty payload is
 /// left out together with the space before it, since the host silently drops frames that end with a space.
+///
+/// Built in its place, since a payload may be large and this is not to need several times its memory.
 pub fn encode(id: &[u8], code: &str, payload: &[u8]) -> Vec<u8> {
-    let mut body = [id, b" ", code.as_bytes()].concat();
+    let digits = if payload.is_empty() { 0 } else { 1 + base64::encoded_length(payload) };
+    let length = id.len() + 1 + code.len() + digits;
+    let head = format!("V2 {length} ");
+    let mut line = Vec::with_capacity(head.len() + CRC_PLACE.len() + length + 1);
+    line.extend_from_slice(head.as_bytes());
+    line.extend_from_slice(CRC_PLACE);
+    let body = line.len();
+    line.extend_from_slice(id);
+    line.push(b' ');
+    line.extend_from_slice(code.as_bytes());
     if !payload.is_empty() {
-        body.push(b' ');
-        body.append(&mut base64::encode(payload));
+        line.push(b' ');
+        base64::encode_onto(&mut line, payload);
     }
-    let mut line = format!("V2 {} {:08x} ", body.len(), crc32(&body)).into_bytes();
-    line.append(&mut body);
+    let crc = format!("{:08x} ", crc32(&line[body..]));
+    line[head.len()..body].copy_from_slice(crc.as_bytes());
     line.push(b'\n');
     line
 }

@@ -88,7 +88,7 @@ impl Request {
             Self::Put { key, value } => {
                 let mut payload = base64::encode(key);
                 payload.push(b' ');
-                payload.append(&mut base64::encode(value));
+                base64::encode_onto(&mut payload, value);
                 Some(payload)
             }
         }

@@ -35,7 +35,7 @@ const LINE: usize = 39;
 /// Size of the large value.
 const LARGE: usize = 1 << 20;
 /// How much more memory either side may need for the large value, as a multiple of it.
-const PROMISED_MULTIPLE: u64 = 12;
+const PROMISED_MULTIPLE: u64 = 8;
 /// When a stuck run fails.
 const DEADLINE: Duration = Duration::from_mins(2);
 
@@ -286,7 +286,12 @@ mod tests {
 
     #[test]
     fn each_promise_is_judged() {
-        let good = Figures { opened: 1, negotiated: 1, server_kib: 12 << 10, client_kib: 12 << 10 };
+        let good = Figures {
+            opened: 1,
+            negotiated: 1,
+            server_kib: PROMISED_MULTIPLE << 10,
+            client_kib: PROMISED_MULTIPLE << 10,
+        };
         assert!(judge(&[good, good]).is_ok());
         for bad in [
             Figures { opened: 2, ..good },
