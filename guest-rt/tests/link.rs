@@ -5,7 +5,8 @@ use std::path::Path;
 use std::process::Output;
 use std::time::Duration;
 
-use kiln_harness::{cargo, process};
+use kiln_harness::process;
+use kiln_workshop::cargo;
 
 const TARGET: &str = "x86_64-unknown-illumos";
 

@@ -3,7 +3,7 @@
 use std::io::{self, Read, Write};
 
 use sha1::Sha1;
-use sha2::Digest;
+use sha2::{Digest, Sha256};
 
 /// Bytes read at once.
 const CHUNK: usize = 256 * 1024;
@@ -12,13 +12,31 @@ const CHUNK: usize = 256 * 1024;
 ///
 /// # Errors
 /// Those of reading.
-pub fn sha1_of(mut reader: impl Read) -> io::Result<String> {
-    let mut sum = Sha1::new();
+pub fn sha1_of(reader: impl Read) -> io::Result<String> {
+    let (sum, _) = digest::<Sha1>(reader)?;
+    Ok(hex(&sum.finalize()))
+}
+
+/// The SHA-256 of all that is left in `reader`, lower-case hex, and how many bytes it was.
+///
+/// # Errors
+/// Those of reading.
+pub fn sha256_of(reader: impl Read) -> io::Result<(String, u64)> {
+    let (sum, size) = digest::<Sha256>(reader)?;
+    Ok((hex(&sum.finalize()), size))
+}
+
+fn digest<D: Digest>(mut reader: impl Read) -> io::Result<(D, u64)> {
+    let mut sum = D::new();
+    let mut size = 0;
     let mut buffer = vec![0; CHUNK];
     loop {
         match reader.read(&mut buffer) {
-            Ok(0) => return Ok(hex(&sum.finalize())),
-            Ok(got) => sum.update(&buffer[..got]),
+            Ok(0) => return Ok((sum, size)),
+            Ok(got) => {
+                sum.update(&buffer[..got]);
+                size += got as u64;
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }

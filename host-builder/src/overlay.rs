@@ -275,12 +275,21 @@ impl Tree {
     pub fn stack(layers: impl IntoIterator<Item = Layer>) -> Result<Tree> {
         let mut tree = Tree::default();
         for layer in layers {
-            tree.top = layer.ownership.get(b"").map(|given| given.attributes(true)).or(tree.top);
-            for (path, upper) in layer.entries {
-                tree.lay(path, upper)?;
-            }
+            tree.add(layer)?;
         }
         Ok(tree)
+    }
+
+    /// Lays a layer over everything else.
+    ///
+    /// # Errors
+    /// As [`Tree::stack`].
+    pub fn add(&mut self, layer: Layer) -> Result<()> {
+        self.top = layer.ownership.get(b"").map(|given| given.attributes(true)).or(self.top);
+        for (path, upper) in layer.entries {
+            self.lay(path, upper)?;
+        }
+        Ok(())
     }
 
     fn lay(&mut self, path: Vec<u8>, upper: Entry) -> Result<()> {

@@ -3,6 +3,7 @@
 mod archives;
 mod disks;
 mod findings;
+mod guest;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -83,7 +84,10 @@ fn check(findings: &mut Findings, image: &Image, report: &Report) {
                 archives::check_all(findings, &*tree, report);
             }
         }
-        Shape::Ufs => archives::check_ufs(findings, "boot archive", &source),
+        Shape::Ufs => {
+            archives::check_ufs(findings, "boot archive", &source);
+            guest::check(findings, "boot archive", &source, None);
+        }
         Shape::Tar => {
             if let Some(tree) = findings.take("tar", TarTree::open(source)) {
                 findings.passed("tar", "every header is sound");

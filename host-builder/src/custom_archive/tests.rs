@@ -85,6 +85,8 @@ fn gnu_tar_reads_the_built_in_tree() {
         lines,
         [
             "drwxr-xr-x 0/0 2014-10-30 08:17:01 custom/",
+            "drwxr-xr-x 0/0 2014-10-30 08:17:01 custom/bin/",
+            "lrwxrwxrwx 0/0 2014-10-30 08:17:01 custom/bin/zone-create -> /lib/svc/method/guest-init",
             "drwxr-xr-x 0/0 2014-10-30 08:17:01 custom/etc/",
             "drwxr-xr-x 0/0 2014-10-30 08:17:01 custom/etc/ssl/",
             "-rw-r--r-- 0/0 2014-10-30 08:17:01 custom/etc/ssl/ca-bundle.crt",

@@ -9,17 +9,43 @@ fn stamp(text: &str) -> Stamp {
     text.parse().unwrap()
 }
 
+/// Files of text by path.
 fn files(layer: Layer) -> BTreeMap<String, String> {
     let tree = Tree::stack([layer]).unwrap();
     let mut files = BTreeMap::new();
     for (path, entry) in tree.entries() {
         if let Kind::File(contents) = &entry.kind {
-            let mut text = String::new();
-            contents.open().unwrap().read_to_string(&mut text).unwrap();
-            files.insert(String::from_utf8(path.to_vec()).unwrap(), text);
+            let mut bytes = Vec::new();
+            contents.open().unwrap().read_to_end(&mut bytes).unwrap();
+            if let Ok(text) = String::from_utf8(bytes) {
+                files.insert(String::from_utf8(path.to_vec()).unwrap(), text);
+            }
         }
     }
     files
+}
+
+/// Programs by path with their length, and links by path with where they lead.
+fn programs_and_links(layer: Layer) -> BTreeMap<String, String> {
+    let tree = Tree::stack([layer]).unwrap();
+    let mut found = BTreeMap::new();
+    for (path, entry) in tree.entries() {
+        let path = String::from_utf8(path.to_vec()).unwrap();
+        match &entry.kind {
+            Kind::Symlink(target) => {
+                found.insert(path, String::from_utf8(target.clone()).unwrap());
+            }
+            Kind::File(contents) => {
+                let mut bytes = Vec::new();
+                contents.open().unwrap().read_to_end(&mut bytes).unwrap();
+                if bytes.starts_with(b"\x7fELF") {
+                    found.insert(path, "an executable".to_owned());
+                }
+            }
+            Kind::Directory { .. } => {}
+        }
+    }
+    found
 }
 
 fn attributes(layer: Layer) -> Vec<String> {
@@ -49,7 +75,14 @@ fn every_era_gets_each_file_once_and_in_its_own_words() {
         let names: Vec<&str> = files.keys().map(String::as_str).collect();
         assert_eq!(
             names,
-            ["etc/cron.d/crontabs/root", "etc/inet/ntp.conf", "etc/issue", "etc/ssh/sshd_config"],
+            [
+                "etc/cron.d/crontabs/root",
+                "etc/inet/ntp.conf",
+                "etc/issue",
+                "etc/ssh/sshd_config",
+                "lib/svc/manifest/site/guest-setup.xml",
+                "lib/svc/manifest/site/guest-userscript.xml",
+            ],
             "{text}"
         );
         let sshd = &files["etc/ssh/sshd_config"];
@@ -84,11 +117,23 @@ fn modes_and_owners_are_those_of_the_manifests() {
             "0644 0:3 etc/inet/ntp.conf",
             "0644 0:3 etc/issue",
             "0644 0:3 etc/ssh/sshd_config",
+            "0444 0:3 lib/svc/manifest/site/guest-setup.xml",
+            "0444 0:3 lib/svc/manifest/site/guest-userscript.xml",
+            "0777 0:0 lib/svc/method/fs-joyent",
+            "0555 0:2 lib/svc/method/guest-init",
+            "0777 0:0 lib/svc/method/ntp",
+            "0777 0:0 lib/svc/method/smartdc-config",
+            "0777 0:0 lib/svc/method/smartdc-init",
+            "0777 0:0 lib/svc/method/smartos-setup",
+            "0777 0:0 lib/svc/method/smartos-userscript",
+            "0777 0:0 system/usr/bin/smbios",
         ]
     );
     assert_eq!(
         attributes(custom(&stamp)),
         [
+            "0755 0:0 bin",
+            "0777 0:0 bin/zone-create",
             "0755 0:0 etc",
             "0644 0:0 etc/zone.json.tmpl",
             "0700 0:0 root",
@@ -139,12 +184,49 @@ fn the_zone_template_is_json_with_the_fields_of_the_original() {
     assert_eq!(zone["nics"][0]["ip"], "172.16.9.3");
 }
 
-/// A file in `overlays` that no row names would look as if it did something.
 #[test]
-fn every_file_of_the_overlays_is_in_the_table() {
-    let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("../overlays");
+fn guest_init_stands_where_the_platform_looks_and_mdata_where_it_lacks_one() {
+    for (text, has_mdata, has_ntpd) in [
+        ("20130506T233003Z", false, false),
+        ("20131231T235959Z", false, false),
+        ("20140101T000000Z", true, false),
+        ("20151103T000000Z", true, false),
+        ("20151126T062538Z", true, true),
+        ("20210826T002459Z", true, true),
+    ] {
+        let mut expected = BTreeMap::from([
+            ("lib/svc/method/guest-init", "an executable"),
+            ("lib/svc/method/fs-joyent", "guest-init"),
+            ("lib/svc/method/smartdc-config", "guest-init"),
+            ("lib/svc/method/smartdc-init", "guest-init"),
+            ("lib/svc/method/smartos-setup", "guest-init"),
+            ("lib/svc/method/smartos-userscript", "guest-init"),
+            ("system/usr/bin/smbios", "../../../lib/svc/method/guest-init"),
+        ]);
+        if !has_ntpd {
+            expected.insert("lib/svc/method/ntp", "guest-init");
+        }
+        let text_of = |map: BTreeMap<&str, &str>| -> BTreeMap<String, String> {
+            map.into_iter().map(|(path, what)| (path.to_owned(), what.to_owned())).collect()
+        };
+        assert_eq!(programs_and_links(boot_archive(&stamp(text))), text_of(expected), "{text}");
+        let mut expected = BTreeMap::from([("bin/zone-create", "/lib/svc/method/guest-init")]);
+        if !has_mdata {
+            expected.insert("bin/mdata", "an executable");
+            for command in ["bin/mdata-delete", "bin/mdata-get", "bin/mdata-list", "bin/mdata-put"] {
+                expected.insert(command, "mdata");
+            }
+        }
+        assert_eq!(programs_and_links(custom(&stamp(text))), text_of(expected), "{text}");
+    }
+}
+
+/// A file in `overlays` or `smf` that no row names would look as if it did something.
+#[test]
+fn every_file_that_is_brought_along_is_in_the_table() {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut found = 0;
-    let mut folders = vec![top.join("boot_archive"), top.join("custom")];
+    let mut folders = ["overlays/boot_archive", "overlays/custom", "smf"].map(|name| top.join(name)).to_vec();
     while let Some(folder) = folders.pop() {
         for item in fs::read_dir(folder).unwrap() {
             let path = item.unwrap().path();
@@ -153,13 +235,11 @@ fn every_file_of_the_overlays_is_in_the_table() {
                 continue;
             }
             let text = fs::read_to_string(&path).unwrap();
-            assert!(
-                table::PIECES.iter().any(|piece| piece.contents == text),
-                "{} is in no row",
-                path.display()
-            );
+            let is_it = |piece: &Piece| matches!(piece.matter, Matter::Text(given) if given == text);
+            assert!(table::PIECES.iter().any(is_it), "{} is in no row", path.display());
             found += 1;
         }
     }
-    assert_eq!(found, table::PIECES.len());
+    let texts = table::PIECES.iter().filter(|piece| matches!(piece.matter, Matter::Text(_))).count();
+    assert_eq!(found, texts);
 }

@@ -17,8 +17,10 @@ use uuid::Uuid;
 use crate::cli::Ending;
 use crate::contents::source::Source;
 use crate::custom_archive;
+use crate::digest;
 use crate::overlay::{Layer, Tree};
 use crate::pieces;
+use crate::pieces::record::{Proof, Record};
 use crate::platform::{self, Platform};
 use crate::report::{Hint, Report, changed, unchanged};
 use crate::staging::{self, OutputFolder};
@@ -101,16 +103,10 @@ fn build(
     // What clashes among the overlays is found before the long work.
     let mut overlays = vec![pieces::boot_archive(&settings.stamp)];
     overlays.extend(read_layers(&settings.overlays)?);
-    let overlays = Tree::stack(overlays)?;
+    let mut overlays = Tree::stack(overlays)?;
     let customs = read_layers(&settings.customs)?;
 
     let platform = read_platform(settings, folder, report)?;
-    let spool = Source::file(platform.spool).context("cannot read a temporary file back")?;
-    let of_platform = || format!("platform {}", settings.platform.display());
-    let archive =
-        archive::edit(settings, platform.boot_archive, platform.boot_archive_size, &overlays, report)
-            .with_context(of_platform)?;
-
     let custom = report.step("pack-custom", || {
         let bundle = settings.ca_bundle.as_deref();
         let custom =
@@ -121,6 +117,15 @@ fn build(
         let detail = format!("custom.tgz: {} members, {} bytes", custom.members.len(), custom.size);
         Ok(changed(custom, detail))
     })?;
+
+    let proof = Proof { sha256: digest::hex(&custom.sha256), bytes: custom.size };
+    let record = Record::new(&settings.stamp, proof, &overlays)?;
+    overlays.add(pieces::record(&record))?;
+    let spool = Source::file(platform.spool).context("cannot read a temporary file back")?;
+    let of_platform = || format!("platform {}", settings.platform.display());
+    let archive =
+        archive::edit(settings, platform.boot_archive, platform.boot_archive_size, &overlays, report)
+            .with_context(of_platform)?;
 
     let mut sources = Sources::default();
     let home = format!("/os/{}/platform", settings.stamp);

@@ -3,9 +3,11 @@
 use kiln_ufs::check::Severity;
 
 use super::findings::Findings;
+use super::guest;
 use crate::contents::source::Source;
 use crate::contents::survey::{self, BootArchive};
 use crate::contents::tree::{self, Node, Tree, show};
+use crate::pieces::record::Record;
 use crate::platform::UNIX;
 use crate::report::Report;
 use crate::stamp::Stamp;
@@ -15,17 +17,22 @@ const MAX_LISTED: usize = 50;
 /// Bytes of a hash file: 40 digits and a newline. Kernels of 2012 and 2013 skip the check when it is shorter.
 const HASH_BYTES: usize = 41;
 
-/// Checks every boot archive in a tree.
-pub fn check_all(findings: &mut Findings, tree: &dyn Tree, report: &Report) {
-    let Some(archives) = findings.take("boot archive", survey::boot_archives(tree)) else { return };
+/// Checks every boot archive in a tree, and gives the records that kiln left in them.
+pub fn check_all(findings: &mut Findings, tree: &dyn Tree, report: &Report) -> Vec<Record> {
+    let Some(archives) = findings.take("boot archive", survey::boot_archives(tree)) else {
+        return Vec::new();
+    };
     if archives.is_empty() {
         findings.note("boot archive", "there is none in the image");
     }
+    let mut records = Vec::new();
     for archive in &archives {
         let place = archive.node.shown();
         check_hash(findings, &place, archive, report);
         check_ufs(findings, &place, &archive.source);
+        records.extend(guest::check(findings, &place, &archive.source, archive.stamp.as_ref()));
     }
+    records
 }
 
 /// Checks the layout of a platform tarball, and its boot archive. Other archives only get the second.

@@ -10,6 +10,7 @@ use kiln_bootdisk::mbr::{KEY_VERSION, Partition, SECTOR, TYPE_FAT32_LBA};
 
 use super::archives;
 use super::findings::Findings;
+use super::guest;
 use crate::contents::disk::Disk;
 use crate::contents::fat::FatTree;
 use crate::contents::open;
@@ -18,6 +19,7 @@ use crate::contents::source::Source;
 use crate::contents::survey::{self, Boot};
 use crate::contents::tar::TarTree;
 use crate::contents::tree::{self, Handle, Node, Tree, show};
+use crate::pieces::record::{self, Record};
 use crate::report::Report;
 
 /// Where a retro guest's first boot finds its overlay.
@@ -45,8 +47,8 @@ pub fn check(findings: &mut Findings, source: Source, scratch: &Scratch, report:
         check_loader(findings, boot, &tree, &partition, ours);
         check_menus(findings, boot, &*tree);
     }
-    check_custom(findings, &*tree, scratch, report);
-    archives::check_all(findings, &*tree, report);
+    let records = archives::check_all(findings, &*tree, report);
+    check_custom(findings, &*tree, &records, scratch, report);
 }
 
 /// What the guest expects of the partition table: its first-boot script mounts partition 1.
@@ -291,12 +293,32 @@ fn path_in_fat(path: &str) -> String {
 }
 
 /// The overlay's archive: without it the guest's first boot stops.
-fn check_custom(findings: &mut Findings, tree: &dyn Tree, scratch: &Scratch, report: &Report) {
+fn check_custom(
+    findings: &mut Findings,
+    tree: &dyn Tree,
+    records: &[Record],
+    scratch: &Scratch,
+    report: &Report,
+) {
     let Some(found) = findings.take(CUSTOM, tree::find(tree, CUSTOM.as_bytes(), true)) else { return };
     let Some(node) = found else {
         findings.note(CUSTOM, "does not exist; the first boot of retro guests needs it");
         return;
     };
+    for proof in records.iter().filter_map(|record| record.custom.as_ref()) {
+        let actual = tree.contents(&node).and_then(|file| guest::prove(&file));
+        if let Some(actual) = findings.take(CUSTOM, actual)
+            && actual != *proof
+        {
+            let text = format!(
+                "has the SHA-256 {}, but the boot archive's {} says {}: the guest would not unpack it",
+                actual.sha256,
+                record::PATH,
+                proof.sha256
+            );
+            findings.problem(CUSTOM, text);
+        }
+    }
     let members = tree.contents(&node).and_then(|file| {
         let contents = open::unwrap(&file, scratch, report)?;
         let archive = TarTree::open(contents.source)?;

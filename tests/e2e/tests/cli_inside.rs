@@ -254,6 +254,44 @@ fn verify_finds_what_is_wrong() {
     assert!(found.iter().any(|text| text.contains("boot_archive!: ")), "{found:?}");
 }
 
+/// Where `part` begins in a file; it is there once.
+fn position_of(file: &Path, part: &[u8]) -> u64 {
+    let bytes = fs::read(file).unwrap();
+    let finder = bytes.windows(part.len()).enumerate().filter(|(_, window)| *window == part);
+    let found: Vec<u64> = finder.map(|(position, _)| position as u64).collect();
+    assert_eq!(found.len(), 1);
+    found[0]
+}
+
+#[test]
+fn verify_proves_what_the_guest_runs_and_unpacks() {
+    let Some((lab, image, _)) = lab_with_image() else { return };
+    let archive = format!("{}:/os/{STAMP}/platform/i86pc/amd64/boot_archive!", text(&image));
+    let program =
+        lab.command().args(["cat", &format!("{archive}/lib/svc/method/guest-init")]).output().unwrap();
+    assert!(program.stdout.starts_with(b"\x7fELF") && program.stdout.len() > 100_000);
+    let listed = lab.kiln_ok(&["ls", "-l", &format!("{archive}/lib/svc/method")]);
+    for link in ["fs-joyent", "smartdc-config", "smartdc-init", "smartos-setup", "smartos-userscript"] {
+        assert!(listed.contains(&format!("{link} -> guest-init")), "{listed}");
+    }
+
+    // Behind the headers, in the code, where no file system looks.
+    let raw = as_raw(&lab, &image, "other-program");
+    flip(&raw, position_of(&raw, &program.stdout[4096..4160]), 1);
+    let found = findings(&lab, &raw);
+    assert!(
+        found.iter().any(|text| text.contains("/lib/svc/method/guest-init has the SHA-256 ")),
+        "{found:?}"
+    );
+
+    // The time in the header of the gzip member: it stays sound, but it is not what the boot archive vouches for.
+    let raw = as_raw(&lab, &image, "other-custom");
+    let custom = lab.command().args(["cat", &format!("{}:/custom.tgz", text(&image))]).output().unwrap();
+    flip(&raw, position_of(&raw, &custom.stdout[..64]) + 4, 1);
+    let found = findings(&lab, &raw);
+    assert!(found.len() == 1 && found[0].contains("the guest would not unpack it"), "{found:?}");
+}
+
 /// Inverts the bits of `mask` in one byte.
 fn flip(path: &Path, offset: u64, mask: u8) {
     let mut file = File::options().read(true).write(true).open(path).unwrap();

@@ -7,7 +7,6 @@
 //! * [`fixtures`]: the authentic images and streams below `tests/fixtures`.
 //! * [`scratch`]: folders for the files of a test.
 //! * [`process`]: running a program with a deadline.
-//! * [`cargo`]: cargo inside a test.
 //! * [`cloud_init`]: cloud-init, without installing it.
 //!
 //! Three environment variables matter: `KILN_REQUIRE_TOOLS` turns every loud skip into a failure, `KILN_BIN` names the
@@ -17,7 +16,6 @@
 #![forbid(unsafe_code)]
 
 pub mod account;
-pub mod cargo;
 pub mod cloud_init;
 pub mod fixtures;
 pub mod guest;

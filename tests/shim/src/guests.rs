@@ -22,7 +22,7 @@ pub enum Profile {
 /// A cargo in the workspace, with the usual target folder, unimpressed by the cargo that runs the test.
 pub fn cargo() -> Command {
     // The outer cargo holds no lock while tests run, so the folder can be the same, and what is built is found again.
-    let mut cargo = kiln_harness::cargo::nested();
+    let mut cargo = kiln_workshop::cargo::nested();
     cargo.current_dir(env!("CARGO_MANIFEST_DIR")).env("CARGO_TARGET_DIR", scratch::target_folder());
     cargo
 }

@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Args;
 use kiln_harness::scratch;
 
-use crate::guest::{self, PROBE, Program, SHIPPED, Workshop};
+use crate::guest::{self, PROBE, Program, SHIPPED};
 
 /// Build every guest program into one folder and check each executable.
 #[derive(Debug, Args)]
@@ -43,7 +43,7 @@ pub fn usual_folder() -> PathBuf {
 pub fn run(options: &Guest) -> Result<()> {
     let output = options.output.clone().unwrap_or_else(usual_folder);
     let programs: Vec<&Program> = SHIPPED.iter().chain(options.with_probe.then_some(&PROBE)).collect();
-    guest::make(&Workshop::here(), &programs, &output)?;
+    guest::make(&guest::workshop(), &programs, &output)?;
     if options.twice {
         guest::compare_with_another_clone(SHIPPED, &output)?;
     }

@@ -1,4 +1,4 @@
-//! cargo inside a test or a task of xtask.
+//! cargo inside a build script, a test or a task of xtask.
 
 use std::env;
 use std::ffi::OsStr;
