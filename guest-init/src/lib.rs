@@ -18,12 +18,22 @@
 //! a phase never fails in the eyes of SMF, because services that the owner needs to get in depend on it: what went wrong is
 //! told on the console, in the log and in the status.
 
+pub mod arguments;
+pub mod boot;
 pub mod command;
 pub mod engine;
 pub mod files;
+pub mod help;
+mod journal;
+mod moment;
 pub mod phase;
+mod pipe;
 pub mod platform;
+pub mod smbios;
 pub mod state;
+pub mod status;
+pub mod system;
+pub mod watch;
 
 // What the tests need to start as an illumos executable.
 #[cfg(test)]

@@ -1,69 +1,113 @@
 //! The first-boot program of retro images. See the library for what it is made of.
 
 use std::env;
-use std::ffi::OsStr;
-use std::path::Path;
+use std::ffi::OsString;
+use std::io::{self, Write};
 use std::process::ExitCode;
-use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
-use guest_init::command::Processes;
-use guest_init::engine::{self, Guest, Log, Phase, Purpose};
-use guest_init::phase;
-use guest_init::phase::identity::metadata::Metadata;
-use guest_init::platform::Platform;
+use guest_init::arguments::{self, CONFIRMATIONS, Request};
+use guest_init::boot;
+use guest_init::help::HELP;
+use guest_init::smbios;
 use guest_init::state::State;
-use guest_mdata::channel::Serial;
-use guest_mdata::session::{Limits, RequestIds};
-use guest_mdata::{Monotonic, Session};
+use guest_init::status;
+use guest_init::system;
+use guest_init::watch;
 // What an illumos executable needs to start.
 use guest_rt as _;
 
-/// The second serial port.
-const METADATA_PORT: &str = "/dev/term/b";
+/// The words make no sense.
+const USAGE: u8 = 2;
+
+/// A phase could not be begun.
+const NOT_BEGUN: u8 = 3;
 
 fn main() -> ExitCode {
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
+    let words: Vec<OsString> = env::args_os().collect();
+    // Set by SMF for every method (smf_method(7)).
+    let in_smf = env::var_os("SMF_FMRI").is_some();
+    match arguments::parse(&words) {
+        Ok(request) => answer(request, in_smf),
         Err(error) => {
-            eprintln!("guest-init: {error:#}");
-            ExitCode::from(2)
+            eprintln!("guest-init: {error:#}; guest-init --help explains the words");
+            method_status(in_smf, USAGE)
         }
     }
 }
 
-fn run() -> Result<()> {
-    let words: Vec<_> = env::args_os().collect();
-    let name =
-        words.first().map(Path::new).and_then(Path::file_name).and_then(OsStr::to_str).unwrap_or_default();
-    let Some(phase) = phase::named(name).or_else(|| phase::named(words.get(1)?.to_str()?)) else {
-        bail!("no phase is named; see guest-init --help");
-    };
-    boot(phase)
+/// A method never fails in the eyes of SMF.
+fn method_status(in_smf: bool, status: u8) -> ExitCode {
+    if in_smf { ExitCode::SUCCESS } else { ExitCode::from(status) }
 }
 
-fn boot(phase: &'static Phase) -> Result<()> {
-    let clock = Monotonic::starting_now();
-    let mut commands = Processes::new(&clock, false);
-    let session = Session::new(
-        Box::new(Serial::new(METADATA_PORT)),
-        Box::new(Monotonic::starting_now()),
-        RequestIds::seeded(u64::from(std::process::id())),
-        Limits::default(),
-        Box::new(|notice| eprintln!("guest-init: {notice}")),
-    );
-    let mut metadata =
-        Metadata::new(Box::new(session), Box::new(Monotonic::starting_now()), Duration::from_mins(1));
-    let mut log = Log::new(phase.name, true);
-    let mut guest = Guest {
-        commands: &mut commands,
-        clock: &clock,
-        metadata: &mut metadata,
-        platform: Platform::running()?,
-        state: State::load()?,
-        log: &mut log,
-    };
-    let result = engine::run(phase, Purpose::Apply, &mut guest);
-    guest.state.results.push(result);
-    guest.state.save().context("the phases to come will not know what was done")
+fn answer(request: Request, in_smf: bool) -> ExitCode {
+    match request {
+        Request::Help => say(HELP, true),
+        Request::Nothing => ExitCode::SUCCESS,
+        Request::Run { phase, confirmations } => {
+            if let Err(refusal) = permission(in_smf, confirmations) {
+                return refusal;
+            }
+            if in_smf {
+                survive_panics();
+            }
+            let is_good = watch::run(phase, in_smf);
+            if is_good { ExitCode::SUCCESS } else { method_status(in_smf, watch::SOMETHING_FAILED) }
+        }
+        Request::RunWatched(phase) => match boot::run(phase, in_smf) {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) => ExitCode::from(watch::SOMETHING_FAILED),
+            Err(error) => {
+                eprintln!("guest-init: {error:#}");
+                ExitCode::from(NOT_BEGUN)
+            }
+        },
+        Request::Plan(phase) => match boot::plan(phase) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => complain(&error),
+        },
+        Request::Status { json } => match State::load() {
+            Ok(state) if json => say(&(status::json(&state) + "\n"), status::is_good(&state)),
+            Ok(state) => say(&status::text(&state), status::is_good(&state)),
+            Err(error) => complain(&error),
+        },
+        Request::Smbios(arguments) => ExitCode::from(smbios::run(&arguments)),
+        Request::Ntp { .. } | Request::ZoneCreate { .. } => complain(&anyhow::anyhow!("not in this version")),
+    }
+}
+
+/// Whether a phase may be run. By hand it has to be said twice: what it changes is in use.
+fn permission(in_smf: bool, confirmations: usize) -> Result<(), ExitCode> {
+    if !system::is_global_zone() {
+        eprintln!("guest-init: it sets up machines, and this is a zone: nothing is done");
+        return Err(method_status(in_smf, watch::SOMETHING_FAILED));
+    }
+    if !in_smf && confirmations < CONFIRMATIONS {
+        eprintln!(
+            "guest-init: this is the work of an SMF service, which 'svcadm restart' runs anew (guest-init --help has \
+             the names). To do it here and now all the same, say --outside-smf twice; --plan tells what it would do."
+        );
+        return Err(ExitCode::from(USAGE));
+    }
+    Ok(())
+}
+
+/// A fault in this process must not stop the boot either. The phase is done by another one, or has been.
+fn survive_panics() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        std::process::exit(0);
+    }));
+}
+
+/// Prints, and tells by the exit status whether that went well and `is_good`.
+fn say(text: &str, is_good: bool) -> ExitCode {
+    let said = io::stdout().write_all(text.as_bytes()).is_ok();
+    ExitCode::from(u8::from(!(said && is_good)))
+}
+
+fn complain(error: &anyhow::Error) -> ExitCode {
+    eprintln!("guest-init: {error:#}");
+    ExitCode::from(watch::SOMETHING_FAILED)
 }

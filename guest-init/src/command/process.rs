@@ -1,22 +1,28 @@
 //! Programs as processes.
 
-use std::io::{self, Read};
-use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use guest_mdata::Clock;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use crate::pipe::Pipe;
 
 use super::{Commands, Effect, Invocation, LONGEST_OUTPUT, Output};
 
 /// The environment of every program: nothing that was inherited can change what it does or says.
 const ENVIRONMENT: [(&str, &str); 2] = [("PATH", "/usr/sbin:/usr/bin:/sbin"), ("LC_ALL", "C")];
 
-/// How long the end of a program is waited for after it closed its output, at a time.
+/// How long the end of a program that closed its output is waited for, at a time.
 const PAUSE: Duration = Duration::from_millis(20);
+
+/// How long output is waited for, at a time. So much later it is noticed that a program ended whose output another one
+/// keeps open.
+const LONGEST_WAIT: Duration = Duration::from_millis(500);
+
+/// How often the end of a program that was killed is looked for.
+const PAUSES_FOR_THE_KILLED: usize = 50;
 
 /// Runs programs of the system.
 pub struct Processes<'a> {
@@ -74,39 +80,32 @@ impl Running {
     fn collect(&mut self, clock: &dyn Clock, end: Duration) -> Result<Output> {
         let mut stdout = Pipe::new(self.child.stdout.take());
         let mut stderr = Pipe::new(self.child.stderr.take());
-        while !(stdout.is_closed() && stderr.is_closed()) {
+        let status = loop {
             // A program that ended may have left another behind that keeps its output open; nobody waits for that one.
-            if self.child.try_wait()?.is_some() {
-                break;
+            let status = self.child.try_wait()?;
+            self.over = status.is_some();
+            stdout.read_ready(LONGEST_OUTPUT)?;
+            stderr.read_ready(LONGEST_OUTPUT)?;
+            if stdout.bytes.len().max(stderr.bytes.len()) > LONGEST_OUTPUT {
+                bail!("wrote more than {LONGEST_OUTPUT} bytes");
+            }
+            if let Some(status) = status {
+                break status;
             }
             let left = end.saturating_sub(clock.now());
             if left.is_zero() {
                 bail!("still running at its limit");
             }
-            wait_for((&stdout, &stderr), left.min(Duration::from_secs(1)))?;
-            stdout.read_ready()?;
-            stderr.read_ready()?;
-        }
-        let status = self.end(clock, end)?;
-        stdout.read_ready()?;
-        stderr.read_ready()?;
+            if stdout.is_closed() && stderr.is_closed() {
+                clock.sleep(left.min(PAUSE));
+            } else {
+                stdout.wait_for(&stderr, left.min(LONGEST_WAIT))?;
+            }
+        };
         match (status.code(), status.signal()) {
             (Some(status), _) => Ok(Output { status, stdout: stdout.bytes, stderr: stderr.bytes }),
             (None, Some(signal)) => bail!("ended by signal {signal}"),
             (None, None) => bail!("ended in an unknown way"),
-        }
-    }
-
-    fn end(&mut self, clock: &dyn Clock, end: Duration) -> Result<ExitStatus> {
-        loop {
-            if let Some(status) = self.child.try_wait()? {
-                self.over = true;
-                return Ok(status);
-            }
-            if clock.now() >= end {
-                bail!("still running at its limit");
-            }
-            clock.sleep(PAUSE);
         }
     }
 }
@@ -120,71 +119,132 @@ impl Drop for Running {
             // It may have ended meanwhile; then there is nothing to end.
             let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
         }
-        // A program that hangs inside the kernel cannot be waited for; the process is then left to init.
-        let _ = self.child.try_wait();
-    }
-}
-
-/// One output of a program.
-struct Pipe<R> {
-    source: Option<R>,
-    bytes: Vec<u8>,
-}
-
-impl<R: Read + AsFd> Pipe<R> {
-    fn new(source: Option<R>) -> Self {
-        Self { source, bytes: Vec::new() }
-    }
-
-    fn is_closed(&self) -> bool {
-        self.source.is_none()
-    }
-
-    /// Reads what is there, without waiting.
-    fn read_ready(&mut self) -> Result<()> {
-        let mut buffer = [0; 16 << 10];
-        while let Some(source) = &mut self.source {
-            if !is_readable(source.as_fd())? {
-                break;
+        // It ends at once, unless it hangs inside the kernel. That one cannot be waited for, and is left to init.
+        for _ in 0..PAUSES_FOR_THE_KILLED {
+            if !matches!(self.child.try_wait(), Ok(None)) {
+                return;
             }
-            match source.read(&mut buffer) {
-                Ok(0) => self.source = None,
-                Ok(count) => self.bytes.extend_from_slice(&buffer[..count]),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error).context("cannot read its output"),
-            }
-            if self.bytes.len() > LONGEST_OUTPUT {
-                bail!("wrote more than {LONGEST_OUTPUT} bytes");
-            }
+            std::thread::sleep(PAUSE);
         }
-        Ok(())
     }
 }
 
-fn wait_for<O: Read + AsFd, E: Read + AsFd>(
-    (stdout, stderr): (&Pipe<O>, &Pipe<E>),
-    longest: Duration,
-) -> Result<()> {
-    let mut descriptors: Vec<PollFd<'_>> = Vec::with_capacity(2);
-    if let Some(source) = &stdout.source {
-        descriptors.push(PollFd::new(source, PollFlags::IN));
-    }
-    if let Some(source) = &stderr.source {
-        descriptors.push(PollFd::new(source, PollFlags::IN));
-    }
-    poll_until(&mut descriptors, longest)?;
-    Ok(())
-}
+#[cfg(test)]
+mod tests {
+    use guest_mdata::Monotonic;
 
-fn is_readable(descriptor: BorrowedFd<'_>) -> Result<bool> {
-    let mut descriptors = [PollFd::from_borrowed_fd(descriptor, PollFlags::IN)];
-    Ok(poll_until(&mut descriptors, Duration::ZERO)? > 0)
-}
+    use super::*;
 
-fn poll_until(descriptors: &mut [PollFd<'_>], longest: Duration) -> Result<usize> {
-    let longest = Timespec { tv_sec: longest.as_secs() as i64, tv_nsec: i64::from(longest.subsec_nanos()) };
-    match poll(descriptors, Some(&longest)) {
-        Err(rustix::io::Errno::INTR) => Ok(0),
-        result => result.context("cannot wait for its output"),
+    fn run_within(limit: Duration, script: &str) -> Result<Output> {
+        let clock = Monotonic::starting_now();
+        Processes::new(&clock, false).run(&Invocation::reads("/bin/sh", ["-c", script]).within(limit))
+    }
+
+    fn run(script: &str) -> Result<Output> {
+        run_within(Duration::from_mins(5), script)
+    }
+
+    fn complaint(script: &str) -> String {
+        format!("{:#}", run(script).expect_err("an error"))
+    }
+
+    #[test]
+    fn output_and_status_come_whole() {
+        let output = run("echo out; echo err >&2; exit 7").expect("run");
+        assert_eq!(output, Output { status: 7, stdout: b"out\n".into(), stderr: b"err\n".into() });
+        // More than a pipe holds, on both at once.
+        let output = run("head -c 300000 /dev/zero >&2; head -c 400000 /dev/zero").expect("run");
+        assert_eq!((output.stdout.len(), output.stderr.len()), (400_000, 300_000));
+        let output = run("printf '\\377\\000\\033'").expect("run");
+        assert_eq!(output.stdout, b"\xff\x00\x1b");
+    }
+
+    #[test]
+    fn nothing_is_inherited() {
+        let output = run("env | grep -v ^_= | grep -v ^PWD= | sort; pwd; cat").expect("run");
+        let text = String::from_utf8(output.stdout).expect("text");
+        let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with("SHLVL=")).collect();
+        assert_eq!(lines, ["LC_ALL=C", "PATH=/usr/sbin:/usr/bin:/sbin", "/"]);
+    }
+
+    #[test]
+    fn a_program_that_hangs_is_ended_with_all_it_started() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let fifo = folder.path().join("fifo");
+        assert!(Command::new("mkfifo").arg(&fifo).status().expect("started").success());
+        // Both wait for a writer that never comes, and hold an end of the first pipe.
+        let script = format!("cat {0} & exec cat {0}", fifo.display());
+        let error = run_within(Duration::from_millis(300), &script).expect_err("it hangs");
+        assert!(format!("{error:#}").ends_with("still running at its limit"), "{error:#}");
+        // As long as there is a reader, this opens it. What was killed takes a moment to be gone.
+        let is_read = || {
+            let flags = rustix::fs::OFlags::WRONLY | rustix::fs::OFlags::NONBLOCK;
+            !matches!(rustix::fs::open(&fifo, flags, rustix::fs::Mode::empty()), Err(rustix::io::Errno::NXIO))
+        };
+        let is_gone = (0..1000).any(|_| {
+            std::thread::sleep(Duration::from_millis(10));
+            !is_read()
+        });
+        assert!(is_gone, "a process is left");
+    }
+
+    #[test]
+    fn a_program_that_closed_its_output_is_waited_for() {
+        let output = run("exec >&- 2>&-; sleep 0.1; exit 3").expect("run");
+        assert_eq!(output.status, 3);
+    }
+
+    #[test]
+    fn a_program_left_behind_is_not_waited_for() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let fifo = folder.path().join("fifo");
+        assert!(Command::new("mkfifo").arg(&fifo).status().expect("started").success());
+        let output = run(&format!("cat {} & echo done; exit 0", fifo.display())).expect("run");
+        assert_eq!(output.stdout, b"done\n");
+        std::fs::write(&fifo, "").expect("it is there still, and ends now");
+    }
+
+    #[test]
+    fn endless_output_is_stopped() {
+        assert!(complaint("exec yes").ends_with("wrote more than 4194304 bytes"));
+        assert!(complaint("exec yes >&2").ends_with("wrote more than 4194304 bytes"));
+    }
+
+    #[test]
+    fn other_endings_are_errors_that_name_the_program() {
+        assert_eq!(complaint("kill -KILL $$"), "/bin/sh -c kill -KILL $$: ended by signal 9");
+        let clock = Monotonic::starting_now();
+        let missing = Invocation::reads::<&str>("/nowhere/zpool", []);
+        let error = Processes::new(&clock, false).run(&missing).expect_err("not there");
+        assert!(format!("{error:#}").starts_with("cannot start /nowhere/zpool: "), "{error:#}");
+    }
+
+    #[test]
+    fn no_process_is_left() {
+        for script in ["true", "exec yes", "kill -9 $$", "exec sleep 100"] {
+            let clock = Monotonic::starting_now();
+            let invocation = Invocation::reads("/bin/sh", ["-c", script]).within(Duration::from_millis(200));
+            let child =
+                Command::new("/bin/sh").args(["-c", script]).stdout(Stdio::piped()).process_group(0).spawn();
+            let mut running = Running { child: child.expect("started"), over: false };
+            let process = rustix::process::Pid::from_raw(running.child.id() as i32).expect("a number");
+            let _ = running.collect(&clock, clock.now() + invocation.limit);
+            drop(running);
+            let left = rustix::process::waitpid(Some(process), rustix::process::WaitOptions::NOHANG);
+            assert_eq!(left.expect_err("no such child"), rustix::io::Errno::CHILD, "{script}");
+        }
+    }
+
+    #[test]
+    fn a_step_ends_at_its_deadline_and_a_plan_changes_nothing() {
+        let clock = Monotonic::starting_now();
+        let mut commands = Processes::new(&clock, false);
+        commands.end_by(clock.now() + Duration::from_millis(200));
+        let error = commands.run(&Invocation::reads("/bin/sleep", ["1000"])).expect_err("too long");
+        assert_eq!(format!("{error:#}"), "/bin/sleep 1000: still running at its limit");
+        let mut plan = Processes::new(&clock, true);
+        let error = plan.run(&Invocation::changes("/bin/echo", ["changed"])).expect_err("a change");
+        assert_eq!(error.to_string(), "/bin/echo changed would change something");
+        assert_eq!(plan.run(&Invocation::reads("/bin/echo", ["read"])).expect("run").stdout, b"read\n");
     }
 }

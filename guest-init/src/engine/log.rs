@@ -12,26 +12,44 @@ const CONSOLE: &str = "/dev/console";
 pub struct Log {
     /// The phase, which begins each line.
     phase: &'static str,
-    /// Whether the console is told too.
-    console: bool,
+    to: To,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum To {
+    /// The service's log, and the console for what matters most.
+    LogAndConsole,
+    /// The log alone.
+    Log,
+    /// Standard output, for the one who asked.
+    Asker,
 }
 
 impl Log {
     /// The log of a phase; with or without the console.
     pub fn new(phase: &'static str, console: bool) -> Self {
-        Self { phase, console }
+        Self { phase, to: if console { To::LogAndConsole } else { To::Log } }
+    }
+
+    /// The answer to one who asks what a phase would do: on standard output and nowhere else.
+    pub fn of_plan(phase: &'static str) -> Self {
+        Self { phase, to: To::Asker }
     }
 
     /// Writes a line into the service's log.
     pub fn line(&mut self, text: &str) {
+        let text = format!("guest-init {}: {}\n", self.phase, one_line(text));
         // There is nobody to tell if that fails.
-        let _ = io::stderr().write_all(format!("guest-init {}: {}\n", self.phase, one_line(text)).as_bytes());
+        let _ = match self.to {
+            To::LogAndConsole | To::Log => io::stderr().write_all(text.as_bytes()),
+            To::Asker => io::stdout().write_all(text.as_bytes()),
+        };
     }
 
     /// Writes a line into the log and onto the console.
     pub fn console(&mut self, text: &str) {
         self.line(text);
-        if self.console {
+        if self.to == To::LogAndConsole {
             // A console without a reader must not hold up the boot, and must not become the controlling terminal.
             let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY;
             if let Ok(mut console) =
@@ -44,7 +62,7 @@ impl Log {
     }
 }
 
-/// What came from outside cannot begin a line of its own or move the cursor.
-fn one_line(text: &str) -> String {
+/// The text without control characters: what came from outside cannot begin a line of its own or move the cursor.
+pub fn one_line(text: &str) -> String {
     text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect()
 }

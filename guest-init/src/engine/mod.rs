@@ -1,11 +1,13 @@
 //! How phases and steps are run.
 
 mod guest;
+mod lock;
 mod log;
 mod runner;
 mod step;
 
 pub use guest::Guest;
-pub use log::Log;
+pub use lock::Lock;
+pub use log::{Log, one_line};
 pub use runner::{Phase, Purpose, run};
 pub use step::{Finding, OnFailure, Step};

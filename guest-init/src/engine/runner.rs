@@ -1,5 +1,8 @@
 //! Runs the steps of a phase.
 
+use std::fmt;
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use guest_mdata::Clock;
 
 use super::{Finding, Guest, OnFailure, Step};
@@ -15,6 +18,12 @@ pub struct Phase {
     pub steps: &'static [&'static dyn Step],
 }
 
+impl fmt::Debug for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
 /// Why a phase is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
@@ -27,7 +36,7 @@ pub enum Purpose {
 /// Runs the steps of `phase` and tells what they came to. Steps that fail are told on the console, and do not keep others from
 /// being done, unless they say so.
 pub fn run(phase: &Phase, purpose: Purpose, guest: &mut Guest<'_>) -> PhaseResult {
-    let mut result = PhaseResult { phase: phase.name.to_owned(), changed: Vec::new(), failed: Vec::new() };
+    let mut result = PhaseResult::of(phase.name);
     for step in phase.steps {
         let name = step.name();
         guest.commands.end_by(deadline(guest.clock, *step));
@@ -50,6 +59,10 @@ pub fn run(phase: &Phase, purpose: Purpose, guest: &mut Guest<'_>) -> PhaseResul
                 guest.log.line(&format!("{name}: done"));
                 result.changed.push(name.to_owned());
             }
+            // What earlier steps would bring about is not there.
+            Err(error) if purpose == Purpose::Plan => {
+                guest.log.line(&format!("{name}: cannot be told before the steps above are done: {error:#}"));
+            }
             Err(error) => {
                 let reason = format!("{error:#}");
                 guest.log.console(&format!("ERROR: {name}: {reason}"));
@@ -60,6 +73,7 @@ pub fn run(phase: &Phase, purpose: Purpose, guest: &mut Guest<'_>) -> PhaseResul
             }
         }
     }
+    result.ended = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
     result
 }
 

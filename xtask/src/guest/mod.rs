@@ -30,12 +30,20 @@ pub struct Program {
 }
 
 /// The programs that images carry.
-pub const SHIPPED: &[Program] = &[Program {
-    package: "guest-mdata",
-    name: "mdata",
-    libraries: &["libc.so.1", "libsocket.so.1"],
-    systems: &[(System::Illumos, 400), (System::Linux, 400)],
-}];
+pub const SHIPPED: &[Program] = &[
+    Program {
+        package: "guest-mdata",
+        name: "mdata",
+        libraries: &["libc.so.1", "libsocket.so.1"],
+        systems: &[(System::Illumos, 400), (System::Linux, 400)],
+    },
+    Program {
+        package: "guest-init",
+        name: "guest-init",
+        libraries: &["libc.so.1", "libsocket.so.1"],
+        systems: &[(System::Illumos, 1200)],
+    },
+];
 
 /// The program that tries what the others use of the platform: for the tests of the ABI shim.
 pub const PROBE: Program = Program {

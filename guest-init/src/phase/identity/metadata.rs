@@ -22,4 +22,9 @@ impl Metadata {
     pub fn get(&mut self, key: &str) -> Result<Option<Vec<u8>>, Error> {
         self.source.get(key, Deadline::after(self.patience, &*self.clock))
     }
+
+    /// Stores a value, which must not be empty. The host may take so long.
+    pub fn put(&mut self, key: &str, value: &[u8], patience: Duration) -> Result<(), Error> {
+        self.source.put(key, value, Deadline::after(patience, &*self.clock))
+    }
 }

@@ -1,0 +1,62 @@
+//! The output of a process, read as it comes.
+
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+/// One output of a process.
+#[derive(Debug)]
+pub struct Pipe<R> {
+    source: Option<R>,
+    /// What came so far.
+    pub bytes: Vec<u8>,
+}
+
+impl<R: Read + AsFd> Pipe<R> {
+    /// Reads from `source`, if there is one.
+    pub fn new(source: Option<R>) -> Self {
+        Self { source, bytes: Vec::new() }
+    }
+
+    /// Whether nothing more can come.
+    pub fn is_closed(&self) -> bool {
+        self.source.is_none()
+    }
+
+    /// Reads what is there, without waiting, until there are more than `limit` bytes.
+    pub fn read_ready(&mut self, limit: usize) -> Result<()> {
+        let mut buffer = [0; 16 << 10];
+        while let Some(source) = &mut self.source
+            && self.bytes.len() <= limit
+            && poll_until(&mut [PollFd::new(source, PollFlags::IN)], Duration::ZERO)? > 0
+        {
+            match source.read(&mut buffer) {
+                Ok(0) => self.source = None,
+                Ok(count) => self.bytes.extend_from_slice(&buffer[..count]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error).context("cannot read its output"),
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until there is something to read from one of the two, but no longer than this.
+    pub fn wait_for<S: Read + AsFd>(&self, other: &Pipe<S>, longest: Duration) -> Result<()> {
+        let mut descriptors = Vec::with_capacity(2);
+        descriptors.extend(self.source.as_ref().map(|source| PollFd::new(source, PollFlags::IN)));
+        descriptors.extend(other.source.as_ref().map(|source| PollFd::new(source, PollFlags::IN)));
+        poll_until(&mut descriptors, longest)?;
+        Ok(())
+    }
+}
+
+fn poll_until(descriptors: &mut [PollFd<'_>], longest: Duration) -> Result<usize> {
+    let longest = Timespec { tv_sec: longest.as_secs() as i64, tv_nsec: i64::from(longest.subsec_nanos()) };
+    match poll(descriptors, Some(&longest)) {
+        Err(rustix::io::Errno::INTR) => Ok(0),
+        result => result.context("cannot wait for its output"),
+    }
+}
