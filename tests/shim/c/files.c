@@ -1,13 +1,11 @@
-/* Opening, making, removing, renaming files; owners, modes and times. */
+/* Opening files, descriptors and locks; sizes, owners, modes and times. */
+#include "power.h"
 #include "shim.h"
 #include "illumos/files.h"
 #include <fcntl.h>
-#include <limits.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
 /* Platforms know O_DIRECTORY since 2020-02-05 and ignore it before. */
@@ -68,7 +66,16 @@ static int open_at(const char *name, int fd, const char *path, int illumos_flags
 		DONE(-1);
 	struct shim_at at;
 	shim_at(&at, fd, path);
-	DONE(openat(at.fd, at.path, flags, mode));
+	if (!changes || !power_is_on())
+		DONE(openat(at.fd, at.path, flags, mode));
+	struct power_name made;
+	struct power_data cut = {.folder = -1};
+	power_name_before(&made, fd, path);
+	if (flags & O_TRUNC)
+		power_truncate_path_before(&cut, fd, path, 0);
+	int opened = openat(at.fd, at.path, flags, mode);
+	power_data_after(&cut, opened);
+	DONE(power_name_after(&made, opened));
 }
 
 ILLUMOS(int, open, (const char *path, int flags, unsigned mode))
@@ -199,147 +206,14 @@ ILLUMOS(int, pipe2, (int fds[2], int flags))
 	DONE(pipe2(fds, shim_open_flags_to_linux(flags)));
 }
 
-static int link_at(const char *name, int from, const char *old, int to, const char *new, int flags)
-{
-	CHANGES(name, "\"%s\", \"%s\"", old, new);
-	struct shim_at a, b;
-	shim_at(&a, from, old);
-	shim_at(&b, to, new);
-	DONE(linkat(a.fd, a.path, b.fd, b.path, flags & IL_AT_SYMLINK_FOLLOW ? AT_SYMLINK_FOLLOW : 0));
-}
-
-ILLUMOS(int, link, (const char *old, const char *new))
-{
-	return link_at("link", IL_AT_FDCWD, old, IL_AT_FDCWD, new, 0);
-}
-
-ILLUMOS(int, linkat, (int from, const char *old, int to, const char *new, int flags))
-{
-	return link_at("linkat", from, old, to, new, flags);
-}
-
-ILLUMOS(int, symlink, (const char *target, const char *path))
-{
-	CHANGES("symlink", "\"%s\", \"%s\"", target, path);
-	DONE(symlink(target, path));
-}
-
-ILLUMOS(int, symlinkat, (const char *target, int fd, const char *path))
-{
-	CHANGES("symlinkat", "\"%s\", %d, \"%s\"", target, fd, path);
-	struct shim_at at;
-	shim_at(&at, fd, path);
-	DONE(symlinkat(target, at.fd, at.path));
-}
-
-ILLUMOS(int, unlink, (const char *path))
-{
-	CHANGES("unlink", "\"%s\"", path);
-	/* unlink(2) of a directory needs a privilege on illumos, and without it fails like this. */
-	int result = unlink(path);
-	if (result < 0 && errno == EISDIR)
-		errno = EPERM;
-	DONE(result);
-}
-
-ILLUMOS(int, unlinkat, (int fd, const char *path, int flags))
-{
-	CHANGES("unlinkat", "%d, \"%s\", %#x", fd, path, flags);
-	struct shim_at at;
-	shim_at(&at, fd, path);
-	int result = unlinkat(at.fd, at.path, flags & IL_AT_REMOVEDIR ? AT_REMOVEDIR : 0);
-	if (result < 0 && errno == EISDIR)
-		errno = EPERM;
-	DONE(result);
-}
-
-ILLUMOS(int, remove, (const char *path))
-{
-	CHANGES("remove", "\"%s\"", path);
-	DONE(remove(path));
-}
-
-/* A directory that is not empty: illumos says EEXIST, as POSIX allows (usr/src/uts/common/fs/zfs/zfs_vnops.c,
- * usr/src/uts/common/fs/ufs/ufs_dir.c). */
-static int directory_error(int result)
-{
-	if (result < 0 && errno == ENOTEMPTY)
-		errno = EEXIST;
-	return result;
-}
-
-ILLUMOS(int, rename, (const char *old, const char *new))
-{
-	CHANGES("rename", "\"%s\", \"%s\"", old, new);
-	DONE(directory_error(rename(old, new)));
-}
-
-ILLUMOS(int, renameat, (int from, const char *old, int to, const char *new))
-{
-	CHANGES("renameat", "%d, \"%s\", %d, \"%s\"", from, old, to, new);
-	struct shim_at a, b;
-	shim_at(&a, from, old);
-	shim_at(&b, to, new);
-	DONE(directory_error(renameat(a.fd, a.path, b.fd, b.path)));
-}
-
-ILLUMOS(int, mkdir, (const char *path, unsigned mode))
-{
-	CHANGES("mkdir", "\"%s\", %#o", path, mode);
-	DONE(mkdir(path, mode));
-}
-
-ILLUMOS(int, mkdirat, (int fd, const char *path, unsigned mode))
-{
-	CHANGES("mkdirat", "%d, \"%s\", %#o", fd, path, mode);
-	struct shim_at at;
-	shim_at(&at, fd, path);
-	DONE(mkdirat(at.fd, at.path, mode));
-}
-
-ILLUMOS(int, rmdir, (const char *path))
-{
-	CHANGES("rmdir", "\"%s\"", path);
-	DONE(directory_error(rmdir(path)));
-}
-
-ILLUMOS(int, mkfifo, (const char *path, unsigned mode))
-{
-	CHANGES("mkfifo", "\"%s\", %#o", path, mode);
-	DONE(mkfifo(path, mode));
-}
-
-/* illumos' device numbers have 32 bits of major and of minor number (usr/src/uts/common/sys/mkdev.h). */
-ILLUMOS(unsigned, __major, (int version, uint64_t device))
-{
-	(void)version;
-	return device >> 32;
-}
-
-ILLUMOS(unsigned, __minor, (int version, uint64_t device))
-{
-	(void)version;
-	return (uint32_t)device;
-}
-
-ILLUMOS(uint64_t, __makedev, (int version, unsigned major_number, unsigned minor_number))
-{
-	(void)version;
-	return (uint64_t)major_number << 32 | minor_number;
-}
-
-ILLUMOS(int, mknod, (const char *path, unsigned mode, uint64_t device))
-{
-	CHANGES("mknod", "\"%s\", %#o, %#lx", path, mode, device);
-	DONE(mknod(path, mode, makedev(device >> 32, (uint32_t)device)));
-}
-
 static int chmod_at(const char *name, int fd, const char *path, unsigned mode)
 {
 	CHANGES(name, "\"%s\", %#o", path, mode);
 	struct shim_at at;
 	shim_at(&at, fd, path);
-	DONE(fchmodat(at.fd, at.path, mode, 0));
+	struct power_attributes before;
+	power_attributes_before(&before, fd, path, true);
+	DONE(power_attributes_after(&before, fchmodat(at.fd, at.path, mode, 0)));
 }
 
 ILLUMOS(int, chmod, (const char *path, unsigned mode))
@@ -357,7 +231,9 @@ ILLUMOS(int, fchmodat, (int fd, const char *path, unsigned mode, int flags))
 ILLUMOS(int, fchmod, (int fd, unsigned mode))
 {
 	CHANGES("fchmod", "%d, %#o", fd, mode);
-	DONE(fchmod(fd, mode));
+	struct power_attributes before;
+	power_attributes_before(&before, fd, NULL, true);
+	DONE(power_attributes_after(&before, fchmod(fd, mode)));
 }
 
 static int chown_at(const char *name, int fd, const char *path, uid_t uid, gid_t gid, int flags)
@@ -365,7 +241,9 @@ static int chown_at(const char *name, int fd, const char *path, uid_t uid, gid_t
 	CHANGES(name, "\"%s\", %d, %d", path, uid, gid);
 	struct shim_at at;
 	shim_at(&at, fd, path);
-	DONE(fchownat(at.fd, at.path, uid, gid, flags & IL_AT_SYMLINK_NOFOLLOW ? AT_SYMLINK_NOFOLLOW : 0));
+	struct power_attributes before;
+	power_attributes_before(&before, fd, path, !(flags & IL_AT_SYMLINK_NOFOLLOW));
+	DONE(power_attributes_after(&before, fchownat(at.fd, at.path, uid, gid, flags & IL_AT_SYMLINK_NOFOLLOW ? AT_SYMLINK_NOFOLLOW : 0)));
 }
 
 ILLUMOS(int, chown, (const char *path, uid_t uid, gid_t gid))
@@ -386,7 +264,9 @@ ILLUMOS(int, fchownat, (int fd, const char *path, uid_t uid, gid_t gid, int flag
 ILLUMOS(int, fchown, (int fd, uid_t uid, gid_t gid))
 {
 	CHANGES("fchown", "%d, %d, %d", fd, uid, gid);
-	DONE(fchown(fd, uid, gid));
+	struct power_attributes before;
+	power_attributes_before(&before, fd, NULL, true);
+	DONE(power_attributes_after(&before, fchown(fd, uid, gid)));
 }
 
 static const struct timespec *times_to_linux(const struct timespec *from, struct timespec to[2])
@@ -423,13 +303,17 @@ ILLUMOS(int, futimens, (int fd, const struct timespec *times))
 ILLUMOS(int, truncate, (const char *path, off_t size))
 {
 	CHANGES(shim_disk_path(path) ? "disk_write" : "truncate", "\"%s\", %ld", path, size);
-	DONE(truncate(path, size));
+	struct power_data data;
+	power_truncate_path_before(&data, IL_AT_FDCWD, path, size);
+	DONE(power_data_after(&data, truncate(path, size)));
 }
 
 ILLUMOS(int, ftruncate, (int fd, off_t size))
 {
 	CHANGES(shim_disk_open(fd) ? "disk_write" : "ftruncate", "%d, %ld", fd, size);
-	DONE(ftruncate(fd, size));
+	struct power_data data;
+	power_truncate_before(&data, fd, size);
+	DONE(power_data_after(&data, ftruncate(fd, size)));
 }
 
 static int access_at(const char *name, int fd, const char *path, int mode, int flags)
@@ -491,24 +375,4 @@ ILLUMOS(int, chroot, (const char *path))
 {
 	CHANGES("chroot", "\"%s\"", path);
 	DONE(chroot(path));
-}
-
-ILLUMOS(int, mkstemp, (char *template))
-{
-	CHANGES("mkstemp", "\"%s\"", template);
-	DONE(mkstemp(template));
-}
-
-ILLUMOS(int, mkostemp, (char *template, int flags))
-{
-	CHANGES("mkostemp", "\"%s\", %#x", template, flags);
-	DONE(mkostemp(template, shim_open_flags_to_linux(flags)));
-}
-
-ILLUMOS(char *, mkdtemp, (char *template))
-{
-	struct shim_call call;
-	char *made = shim_enter(&call, true, "mkdtemp", "\"%s\"", template) ? NULL : mkdtemp(template);
-	shim_leave(&call, made == NULL ? -1 : 0);
-	return made;
 }

@@ -1,4 +1,5 @@
 /* Reading and writing, and mapping files into memory. */
+#include "power.h"
 #include "shim.h"
 #include "illumos/files.h"
 #include "illumos/processes.h"
@@ -41,13 +42,25 @@ ILLUMOS(ssize_t, preadv, (int fd, const struct iovec *pieces, int count, off_t o
 ILLUMOS(ssize_t, write, (int fd, const void *buffer, size_t size))
 {
 	CHANGES(WRITE_NAME("write", fd), "%d, %zu", fd, size);
-	DONE(write(fd, buffer, call.half ? size / 2 : size));
+	struct power_data data;
+	power_write_before(&data, fd, size, -1);
+	DONE(power_data_after(&data, write(fd, buffer, call.half ? size / 2 : size)));
 }
 
 ILLUMOS(ssize_t, pwrite, (int fd, const void *buffer, size_t size, off_t offset))
 {
 	CHANGES(WRITE_NAME("pwrite", fd), "%d, %zu, %ld", fd, size, offset);
-	DONE(pwrite(fd, buffer, call.half ? size / 2 : size, offset));
+	struct power_data data;
+	power_write_before(&data, fd, size, offset);
+	DONE(power_data_after(&data, pwrite(fd, buffer, call.half ? size / 2 : size, offset)));
+}
+
+static size_t whole_size(const struct iovec *pieces, int count)
+{
+	size_t size = 0;
+	for (int i = 0; i < count; i++)
+		size += pieces[i].iov_len;
+	return size;
 }
 
 /* Half of a gathered write is half of its first piece. */
@@ -59,34 +72,39 @@ static ssize_t write_half(int fd, const struct iovec *pieces, int count)
 ILLUMOS(ssize_t, writev, (int fd, const struct iovec *pieces, int count))
 {
 	CHANGES(WRITE_NAME("writev", fd), "%d, %d", fd, count);
-	DONE(call.half ? write_half(fd, pieces, count) : writev(fd, pieces, count));
+	struct power_data data;
+	power_write_before(&data, fd, whole_size(pieces, count), -1);
+	DONE(power_data_after(&data, call.half ? write_half(fd, pieces, count) : writev(fd, pieces, count)));
 }
 
 ILLUMOS(ssize_t, pwritev, (int fd, const struct iovec *pieces, int count, off_t offset))
 {
 	CHANGES(WRITE_NAME("pwritev", fd), "%d, %d, %ld", fd, count, offset);
+	struct power_data data;
+	power_write_before(&data, fd, whole_size(pieces, count), offset);
 	if (call.half && count > 0)
-		DONE(pwrite(fd, pieces->iov_base, pieces->iov_len / 2, offset));
-	DONE(pwritev(fd, pieces, count, offset));
+		DONE(power_data_after(&data, pwrite(fd, pieces->iov_base, pieces->iov_len / 2, offset)));
+	DONE(power_data_after(&data, pwritev(fd, pieces, count, offset)));
 }
 
 ILLUMOS(int, fsync, (int fd))
 {
 	CHANGES("fsync", "%d", fd);
-	DONE(fsync(fd));
+	DONE(power_synced(fd, fsync(fd)));
 }
 
 ILLUMOS(int, fdatasync, (int fd))
 {
 	CHANGES("fdatasync", "%d", fd);
-	DONE(fdatasync(fd));
+	DONE(power_synced(fd, fdatasync(fd)));
 }
 
 ILLUMOS(void, sync, (void))
 {
 	struct shim_call call;
+	/* Not of the host, which would take long and change nothing that its programs see. */
 	if (!shim_enter(&call, true, "sync", "%s", ""))
-		sync();
+		power_synced_all();
 	shim_leave(&call, 0);
 }
 
@@ -166,6 +184,8 @@ ILLUMOS(void *, mmap, (void *address, size_t size, int protection, int illumos_f
 		flags |= MAP_NORESERVE;
 	if (illumos_flags & IL_MAP_ANON)
 		flags |= MAP_ANONYMOUS;
+	if (flags & MAP_SHARED && protection & PROT_WRITE && power_is_on() && fd >= 0 && power_folder(fd) >= 0)
+		shim_die("mmap: what is written through memory is not in the log of ABI_SHIM_POWER");
 	return mmap(address, size, protection, flags, fd, offset);
 }
 

@@ -64,6 +64,8 @@ static void apply(const char *name, const char *value)
 		s->clock = value;
 	} else if (strcmp(name, "KILLED") == 0) {
 		s->killed = value;
+	} else if (strcmp(name, "POWER") == 0) {
+		s->power = value;
 	} else if (strcmp(name, "LOADER") == 0) {
 		s->loader = value;
 	} else if (strcmp(name, "LIBRARIES") == 0) {

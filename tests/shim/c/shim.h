@@ -42,6 +42,8 @@ struct shim_settings {
 	const char *hostname, *clock;
 	/* The host's file that is there once a program was killed at its point: then all others are dead as well. */
 	const char *killed;
+	/* The host's file with the log of what is not on disk yet. */
+	const char *power;
 	/* Where the loader is and where this library is, to start illumos programs outside a root folder of their own. */
 	const char *loader, *libraries;
 	/* The path by which the program was started, where the loader hides it. */

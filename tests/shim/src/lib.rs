@@ -5,6 +5,7 @@
 //!
 //! * [`command`] starts a program with the machine's files around it, [`Root`] in a root folder of its own;
 //! * [`Settings`] say which platform is played, how fast clocks run, which call fails or kills the program;
+//! * [`disks`], [`clock`] and [`power`] play the parts of a machine that outlive a boot;
 //! * [`Counts`] and [`trace`] tell what a program did;
 //! * [`guests`] builds the programs.
 //!
@@ -17,6 +18,7 @@
 pub mod clock;
 pub mod disks;
 pub mod guests;
+pub mod power;
 mod root;
 mod settings;
 pub mod trace;

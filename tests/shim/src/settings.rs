@@ -26,6 +26,7 @@ pub struct Settings {
     hostname: Option<PathBuf>,
     clock: Option<PathBuf>,
     killed: Option<PathBuf>,
+    power: Option<PathBuf>,
     trace: Option<PathBuf>,
     count: Option<PathBuf>,
     kill_at: Option<(u64, Moment)>,
@@ -93,6 +94,13 @@ impl Settings {
     #[must_use]
     pub fn killed(mut self, file: impl Into<PathBuf>) -> Self {
         self.killed = Some(file.into());
+        self
+    }
+
+    /// Records in the log, which [`crate::power::begin`] has made, what a power failure would undo.
+    #[must_use]
+    pub fn power(mut self, log: impl Into<PathBuf>) -> Self {
+        self.power = Some(log.into());
         self
     }
 
@@ -164,6 +172,7 @@ impl Settings {
         set_path("HOSTNAME_FILE", &self.hostname);
         set_path("CLOCK", &self.clock);
         set_path("KILLED", &self.killed);
+        set_path("POWER", &self.power);
         set_path("TRACE", &self.trace);
         set_path("COUNT", &self.count);
         if let Some((change, moment)) = self.kill_at {

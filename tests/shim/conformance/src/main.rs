@@ -3,13 +3,15 @@
 //! `kiln-conformance work FOLDER` writes, renames and removes files in an empty folder; `kiln-conformance time SECONDS`
 //! sleeps and says how long that was by its own clocks; `kiln-conformance missing` calls a function that the shim does
 //! not have; `kiln-conformance disk PATH` tells what a disk's ioctls say and reads a block of 512 bytes, `kiln-conformance
-//! scribble PATH` writes one; `kiln-conformance host` prints the node name; `kiln-conformance clock now`, `set SECONDS`
+//! scribble PATH` writes one; `kiln-conformance change CHANGES...` makes
+//! changes to files, see changes.rs; `kiln-conformance host` prints the node name; `kiln-conformance clock now`, `set SECONDS`
 //! and `adjust SECONDS` look at the clock, set it, and let it run faster or slower, telling what was left; `kiln-conformance echo ARGUMENTS...` prints its arguments and variables; `kiln-conformance start PROGRAM
 //! ARGUMENTS...` starts a program and passes its status on; `kiln-conformance look PATH` reads a line from a file or device. Called like
 //! `smbios` it prints the line of the file `/product`.
 
 use guest_rt as _;
 
+mod changes;
 mod disk;
 mod host;
 
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
         ["clock", "now"] => host::now(),
         ["clock", "set", seconds] => host::set(seconds),
         ["clock", "adjust", seconds] => host::adjust(seconds),
+        ["change", ref changes @ ..] => changes::make(changes),
         ["look", path] => look(path),
         ["disk", path] => disk::tell(path),
         ["scribble", path] => disk::scribble(path),
