@@ -42,15 +42,16 @@ impl Unix {
 
     fn find(&self) -> Result<&Path, OpenError> {
         let mut denied = None;
+        let mut what = "there is no such socket";
         for path in &self.paths {
-            match fs::symlink_metadata(path) {
+            match fs::metadata(path) {
                 Ok(metadata) if metadata.file_type().is_socket() => return Ok(path),
+                Ok(_) => what = "what is there is no socket",
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => denied = Some(error),
-                _ => {}
+                Err(_) => {}
             }
         }
-        let missing =
-            denied.unwrap_or_else(|| io::Error::new(io::ErrorKind::NotFound, "there is no such socket"));
+        let missing = denied.unwrap_or_else(|| io::Error::new(io::ErrorKind::NotFound, what));
         Err(self.open_error("cannot look for it", missing))
     }
 }
@@ -133,6 +134,7 @@ impl Link for Connection {
 #[cfg(test)]
 mod tests {
     use std::io;
+    use std::os::unix::fs::symlink;
     use std::os::unix::net::UnixListener;
 
     use super::{Channel, OpenError, Unix};
@@ -153,10 +155,17 @@ mod tests {
         let path = |name: &str| folder.path().join(name);
         std::fs::write(path("file"), "").expect("written");
         let mut channel = Unix::new([path("missing"), path("file"), path("socket")], true);
-        assert!(matches!(channel.open(), Err(OpenError::Later(_))));
+        let said = |channel: &mut Unix| match channel.open() {
+            Err(OpenError::Later(error)) => error.to_string(),
+            _ => panic!("it must be waited for"),
+        };
+        assert_eq!(said(&mut channel), "what is there is no socket");
+        assert_eq!(said(&mut Unix::new([path("missing")], true)), "there is no such socket");
         let _listener = UnixListener::bind(path("socket")).expect("a socket");
         assert!(channel.open().is_ok());
         assert_eq!(channel.name(), format!("unix:{}", path("socket").display()));
+        symlink(path("socket"), path("link")).expect("a link");
+        assert!(Unix::new([path("link")], true).open().is_ok());
         let long = format!("/{}", "x".repeat(200));
         assert!(matches!(Unix::new([long], true).open(), Err(OpenError::Later(_))), "there is none");
     }
