@@ -111,7 +111,11 @@ impl DataFile {
             return Err(io::Error::other("somebody else changed the data file since it was read"));
         }
         let folder = self.path.parent().unwrap_or(Path::new("/"));
-        let mut file = tempfile::Builder::new().prefix(".kiln-metadata-").tempfile_in(folder)?;
+        let mut file = tempfile::Builder::new()
+            .prefix(".kiln-metadata-")
+            .tempfile_in(folder)
+            // The guest is told why, and where its host keeps files is not for it to know.
+            .map_err(|error| io::Error::from(error.kind()))?;
         file.write_all(text.as_bytes())?;
         // The superuser keeps a user's file that user's. Others may not give files away, and need not.
         let _ = fchown(file.as_file(), Some(old.uid()), Some(old.gid()));
@@ -178,5 +182,13 @@ pub mod tests {
         fs::write(&path, "{ }").unwrap();
         assert!(file.replace("mine").unwrap_err().to_string().contains("somebody else"));
         assert_eq!(fs::read_to_string(&path).unwrap(), "{ }");
+    }
+    #[test]
+    fn why_a_change_cannot_be_kept_names_no_file_of_the_host() {
+        // Nobody can make a file there.
+        let path = PathBuf::from("/proc/version");
+        let mut file = DataFile { last: Stamp::of(&fs::metadata(&path).unwrap()), path };
+        let words = file.replace("mine").unwrap_err().to_string();
+        assert!(!words.contains('/') && !words.contains("somebody"), "{words}");
     }
 }
