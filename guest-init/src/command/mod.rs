@@ -3,7 +3,17 @@
 //! No shell is involved anywhere: a program gets its arguments as they are, an environment of two variables, and a
 //! deadline.
 
+#[cfg(test)]
+pub mod double;
+pub mod hostname;
+pub mod ifconfig;
+pub mod ipf;
+pub mod ipfstat;
+pub mod ipnat;
 mod process;
+pub mod route;
+pub mod routeadm;
+pub mod svcadm;
 
 pub use process::Processes;
 
