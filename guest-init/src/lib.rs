@@ -26,6 +26,7 @@ pub mod files;
 pub mod help;
 mod journal;
 mod moment;
+pub mod ntp;
 pub mod phase;
 mod pipe;
 pub mod platform;

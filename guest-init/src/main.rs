@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use guest_init::arguments::{self, CONFIRMATIONS, Request};
 use guest_init::boot;
 use guest_init::help::HELP;
+use guest_init::ntp;
 use guest_init::smbios;
 use guest_init::state::State;
 use guest_init::status;
@@ -72,7 +73,23 @@ fn answer(request: Request, in_smf: bool) -> ExitCode {
             Err(error) => complain(&error),
         },
         Request::Smbios(arguments) => ExitCode::from(smbios::run(&arguments)),
-        Request::Ntp { .. } | Request::ZoneCreate { .. } => complain(&anyhow::anyhow!("not in this version")),
+        Request::Ntp { stay: true, .. } => match ntp::stay() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => complain(&error),
+        },
+        Request::Ntp { confirmations, .. } => {
+            if let Err(refusal) = permission(in_smf, confirmations) {
+                return refusal;
+            }
+            match ntp::start() {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => {
+                    eprintln!("guest-init: {error:#}");
+                    method_status(in_smf, watch::SOMETHING_FAILED)
+                }
+            }
+        }
+        Request::ZoneCreate { .. } => complain(&anyhow::anyhow!("not in this version")),
     }
 }
 
