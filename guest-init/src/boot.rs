@@ -22,8 +22,9 @@ const METADATA_PORT: &str = "/dev/term/b";
 /// first boot.
 const PATIENCE: Duration = Duration::from_mins(10);
 
-/// How long the host may take to answer while the guest boots.
-const HOST_AT_BOOT: Duration = Duration::from_mins(1);
+/// How long the host may take to answer while the guest boots. Hosts of 2018 can be deaf for a minute after a guest was
+/// started (TritonDataCenter/smartos-live#828), and without an answer a first boot knows nothing at all.
+const HOST_AT_BOOT: Duration = Duration::from_secs(75);
 
 /// How long the host may take to answer when somebody waits.
 const HOST_BY_HAND: Duration = Duration::from_secs(15);
@@ -37,7 +38,9 @@ pub fn metadata(patience: Duration) -> Metadata {
         Limits::default(),
         Box::new(|notice| eprintln!("guest-init: {notice}")),
     );
-    Metadata::new(Box::new(session), Box::new(Monotonic::starting_now()), patience)
+    let mut metadata = Metadata::new(Box::new(session), Box::new(Monotonic::starting_now()), patience);
+    metadata.recall();
+    metadata
 }
 
 /// Runs a phase, and keeps and tells what it came to. With `console`, the console is told what matters. Gives whether
@@ -71,6 +74,9 @@ pub fn run(phase: &'static Phase, console: bool) -> Result<bool> {
         log.console(&format!("ERROR: what was done is not noted: {error:#}"));
     }
     status::tell_host(&state, &mut metadata, &mut log);
+    if let Err(error) = metadata.keep() {
+        log.line(&format!("WARNING: the phases to come ask the host anew: {error:#}"));
+    }
     Ok(is_good && kept.is_ok())
 }
 

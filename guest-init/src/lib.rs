@@ -18,6 +18,7 @@
 //! a phase never fails in the eyes of SMF, because services that the owner needs to get in depend on it: what went wrong is
 //! told on the console, in the log and in the status.
 
+pub mod access;
 pub mod arguments;
 pub mod boot;
 pub mod command;

@@ -1,6 +1,7 @@
 //! What phases know of each other. It lives as long as the boot: it is on a file system in memory, from before the first
 //! phase.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::time::Duration;
@@ -39,6 +40,12 @@ pub struct State {
     pub pool: Option<Pool>,
     /// Why this boot goes without its pool, if it does: rescue mode.
     pub rescue: Option<String>,
+    /// The boot properties, once asked for.
+    pub boot: Option<BTreeMap<String, String>>,
+    /// The physical links, once asked for.
+    pub links: Option<Vec<Link>>,
+    /// Whether the console was told an emergency password that still holds.
+    pub emergency_password: bool,
     /// Whether at least one SSH key of the owner is in place.
     pub has_usable_key: bool,
     /// What each phase came to, in the order in which they ran.
@@ -61,6 +68,15 @@ pub struct Pool {
     pub name: String,
     /// Its identifier, which no two pools share.
     pub guid: u64,
+}
+
+/// A physical link.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    /// Its name, such as `e1000g0`.
+    pub name: String,
+    /// Its Ethernet address.
+    pub mac: [u8; 6],
 }
 
 /// What a phase came to.

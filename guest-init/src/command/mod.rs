@@ -10,6 +10,7 @@ pub mod ifconfig;
 pub mod ipf;
 pub mod ipfstat;
 pub mod ipnat;
+pub mod bootparams;
 mod process;
 pub mod route;
 pub mod routeadm;

@@ -49,16 +49,22 @@ impl Log {
     /// Writes a line into the log and onto the console.
     pub fn console(&mut self, text: &str) {
         self.line(text);
-        if self.to == To::LogAndConsole {
-            // A console without a reader must not hold up the boot, and must not become the controlling terminal.
-            let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY;
-            if let Ok(mut console) =
-                OpenOptions::new().append(true).custom_flags(flags.bits() as i32).open(CONSOLE)
-            {
-                let _ = console
-                    .write_all(format!("guest-init {}: {}\r\n", self.phase, one_line(text)).as_bytes());
-            }
+        // There is nobody else to tell.
+        let _ = self.secret(text);
+    }
+
+    /// Writes a line onto the console alone: logs are kept.
+    ///
+    /// # Errors
+    /// When the console does not take it.
+    pub fn secret(&mut self, text: &str) -> io::Result<()> {
+        if self.to != To::LogAndConsole {
+            return Ok(());
         }
+        // A console without a reader must not hold up the boot, and must not become the controlling terminal.
+        let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY;
+        let mut console = OpenOptions::new().append(true).custom_flags(flags.bits() as i32).open(CONSOLE)?;
+        console.write_all(format!("guest-init {}: {}\r\n", self.phase, one_line(text)).as_bytes())
     }
 }
 

@@ -1,0 +1,5 @@
+//! Ways to get in.
+
+pub mod crypt;
+pub mod password;
+pub mod shadow;
