@@ -3,6 +3,7 @@
 //! No shell is involved anywhere: a program gets its arguments as they are, an environment of two variables, and a
 //! deadline.
 
+pub mod bootparams;
 #[cfg(test)]
 pub mod double;
 pub mod hostname;
@@ -10,7 +11,6 @@ pub mod ifconfig;
 pub mod ipf;
 pub mod ipfstat;
 pub mod ipnat;
-pub mod bootparams;
 mod process;
 pub mod route;
 pub mod routeadm;
