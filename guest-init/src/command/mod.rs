@@ -4,6 +4,7 @@
 //! deadline.
 
 pub mod bootparams;
+pub mod dladm;
 #[cfg(test)]
 pub mod double;
 pub mod hostname;

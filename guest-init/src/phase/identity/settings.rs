@@ -9,6 +9,7 @@ use ipnet::{IpNet, Ipv4Net};
 use super::config::{Config, format, generate};
 use super::metadata::Metadata;
 use super::nics;
+use crate::command::dladm::is_link_name;
 use crate::engine::Guest;
 use crate::files;
 
@@ -33,9 +34,6 @@ const MOST_TIME_SERVERS: usize = 8;
 
 /// The network of the zones unless another is set.
 pub const NAT_SUBNET: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(172, 16, 9, 0), 24);
-
-/// The longest name of a datalink (`MAXLINKNAMELEN` without the NUL).
-const LONGEST_LINK: usize = 31;
 
 /// What the owner can set.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -198,13 +196,12 @@ fn yes_or_no(text: &str) -> Result<bool, String> {
     }
 }
 
-/// Names of links begin with a letter and end in a number.
 fn link_name(text: &str) -> Result<String, String> {
-    let is_name = text.len() <= LONGEST_LINK
-        && text.starts_with(|first: char| first.is_ascii_alphabetic())
-        && text.ends_with(|last: char| last.is_ascii_digit())
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    if is_name { Ok(text.to_owned()) } else { Err(format!("{} is no name of a link", quoted(text))) }
+    if is_link_name(text) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("{} is no name of a link", quoted(text)))
+    }
 }
 
 fn host_name(text: &str) -> Result<String, String> {
