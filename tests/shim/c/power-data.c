@@ -56,7 +56,6 @@ void power_truncate_before(struct power_data *data, int fd, off_t size)
 {
 	int error = errno;
 	if (begin(data, fd)) {
-		data->truncates = true;
 		data->offset = size < data->old_size ? size : data->old_size;
 		keep(data, fd, data->offset, data->old_size);
 	}
@@ -84,11 +83,10 @@ long power_data_after(struct power_data *data, long result)
 	if (data->folder >= 0 && result != -1 && fstat(data->fd, &found) == 0) {
 		char id[40];
 		power_kept_name(&data->id, id);
-		/* Of a write that was cut short, what lies behind it is as it was. */
-		size_t length = data->truncates || (size_t)result > data->length ? data->length : (size_t)result;
-		if (length > 0 || found.st_size != data->old_size)
-			power_record(data->bytes, length, "data %d %s %ld %ld %ld %zu\n", data->folder, id, data->offset,
-				data->old_size, found.st_size, length);
+		/* Of a write that was cut short, this is too much, and harmless: what lies behind it is as it was. */
+		if (data->length > 0 || found.st_size != data->old_size)
+			power_record(data->bytes, data->length, "data %d %s %ld %ld %ld %zu\n", data->folder, id, data->offset,
+				data->old_size, found.st_size, data->length);
 		if (data->at_once)
 			power_record(NULL, 0, "sync %d %s\n", data->folder, id);
 	}

@@ -52,7 +52,7 @@ long power_moved(struct power_name *from, struct power_name *to, long result);
 /* -- contents and attributes (power-data.c) -- */
 struct power_data {
 	int fd, folder;
-	bool truncates, at_once, opened_here;
+	bool at_once, opened_here;
 	struct power_id id;
 	off_t offset, old_size;
 	size_t length;

@@ -92,3 +92,12 @@ ILLUMOS(void *, dlsym, (void *handle, const char *name))
 	shim_leave(&call, there);
 	return there ? found->function : NULL;
 }
+
+/* dlinfo(3C): std asks it which files a backtrace's functions are in, and does without where it fails. */
+ILLUMOS(int, dlinfo, (void *handle, int request, void *to))
+{
+	(void)handle;
+	(void)to;
+	LOOKS("dlinfo", "%d", request);
+	DONE(-1);
+}

@@ -17,9 +17,12 @@ fn imports<'a>(program: &[u8], names: &'a [String]) -> Vec<&'a str> {
 fn everything_that_guest_programs_import_is_there() {
     let missing = kiln_shim::missing_functions();
     assert!(!missing.is_empty(), "{missing:?}");
-    for (package, program) in
-        [("guest-mdata", "mdata"), ("kiln-probe", "kiln-probe"), ("kiln-conformance", "kiln-conformance")]
-    {
+    for (package, program) in [
+        ("guest-mdata", "mdata"),
+        ("guest-init", "guest-init"),
+        ("kiln-probe", "kiln-probe"),
+        ("kiln-conformance", "kiln-conformance"),
+    ] {
         let executable = fs::read(guests::illumos(package, program, Profile::Shipped).unwrap()).unwrap();
         // What is looked for is found: all of them exit.
         assert_eq!(imports(&executable, &["exit".to_owned()]), ["exit"]);

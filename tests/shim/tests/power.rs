@@ -134,6 +134,9 @@ const EVERYTHING: [&str; 31] = [
     "rename TOP/dir TOP/empty",
 ];
 
+/// The calls of these: two more for each of the six that write a file.
+const EVERYTHING_CALLS: usize = 43;
+
 fn in_folder(changes: &[&str], top: &str) -> Vec<String> {
     changes.iter().map(|change| change.replace("TOP", top)).collect()
 }
@@ -208,6 +211,35 @@ fn what_lies_elsewhere_is_left_alone() {
     let before = machine.tree("/else");
     assert_eq!(machine.cut(Policy::Drop), 0);
     assert_eq!(machine.tree("/else"), before);
+}
+
+/// The whole root folder is a file system, but for one folder in it, and the log lies among its files; and without a root
+/// folder, paths are those of the host.
+#[test]
+fn a_log_may_lie_anywhere() {
+    let machine = Machine::new();
+    let log = machine.root.host_path("/log");
+    power::begin(&log, machine.root.folder(), &[(Kind::Zfs, "/"), (Kind::Pcfs, "/fat")]).unwrap();
+    for top in ["/fat", "/pool"] {
+        let changes = in_folder(&EVERYTHING, top);
+        assert!(machine.run(&as_strs(&changes), |settings| settings.power(&log)).status.success());
+    }
+    power::unmounted(&log, "/fat").unwrap();
+    assert_eq!(power::cut(&log, Policy::Drop).unwrap(), EVERYTHING_CALLS);
+    assert_eq!(machine.tree("/pool"), *INITIAL);
+    assert_ne!(machine.tree("/fat"), *INITIAL);
+
+    let machine = Machine::new();
+    let top = machine.root.host_path("/pool");
+    let top = top.to_str().unwrap();
+    power::begin(&machine.log(), Path::new("/"), &[(Kind::Zfs, top)]).unwrap();
+    let mut command = kiln_shim::command(&PROGRAM, &Settings::default().power(machine.log()));
+    let output =
+        process::run(command.arg("change").args(in_folder(&EVERYTHING, top)), Duration::from_mins(1))
+            .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(machine.cut(Policy::Drop), EVERYTHING_CALLS);
+    assert_eq!(machine.tree("/pool"), *INITIAL);
 }
 
 /// Programs of Linux change the folders too, and are not in the log.
