@@ -29,6 +29,7 @@ mod platform;
 mod prefetch;
 mod report;
 pub mod retro;
+mod smf;
 mod staging;
 mod stamp;
 mod stand_in;

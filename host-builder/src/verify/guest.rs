@@ -1,5 +1,5 @@
-//! Checks of what kiln put into a boot archive for the guest: the programs, the service manifests, and the record that
-//! vouches for them.
+//! Checks of what was put into a boot archive for the guest: kiln's programs with the record that vouches for them, and the
+//! service manifests of the site.
 
 use std::io::Read;
 
@@ -7,15 +7,25 @@ use anyhow::{Context, Result};
 
 use super::findings::Findings;
 use crate::contents::source::Source;
-use crate::contents::tree::{self, Node, Tree};
+use crate::contents::tree::{self, Node, Tree, show};
 use crate::contents::ufs::UfsTree;
 use crate::pieces::record::{self, Proof, Record};
+use crate::smf::{self, Manifest};
 use crate::stamp::Stamp;
 
 /// Largest record that is read, in bytes.
 const RECORD_LIMIT: usize = 1 << 20;
 
-/// Checks the programs in a boot archive against its record, which is returned. Archives that kiln did not build have none.
+/// The folder of manifests that are not the platform's own. They are imported before any service starts.
+const SITE: &str = "lib/svc/manifest/site";
+
+/// All manifests that are imported that early.
+const MANIFESTS: &str = "lib/svc/manifest";
+
+/// Largest manifest that is read, in bytes.
+const MANIFEST_LIMIT: usize = 4 << 20;
+
+/// Checks what is in a boot archive for the guest, and returns kiln's record. Archives that kiln did not build have none.
 pub fn check(
     findings: &mut Findings,
     place: &str,
@@ -24,9 +34,68 @@ pub fn check(
 ) -> Option<Record> {
     // What is wrong with the file system itself has been said.
     let tree = UfsTree::open(source.clone()).ok()?;
-    let node = tree::find(&*tree, record::PATH.as_bytes(), true).ok()??;
+    check_manifests(findings, place, &*tree);
+    check_programs(findings, place, &*tree, folders_say)
+}
+
+/// The manifests of the site: each for itself, and whether the services of all manifests wait for each other in a circle. The
+/// platform's own manifests are its builders' business.
+fn check_manifests(findings: &mut Findings, place: &str, tree: &dyn Tree) {
+    let top = tree::find(tree, MANIFESTS.as_bytes(), true);
+    let Some(top) = findings.take(place, top).flatten() else { return };
+    let mut waits = Vec::new();
+    let mut count = 0;
+    let walked = tree::walk(tree, &top, &mut |node| {
+        if !node.is_file() || !node.name().ends_with(b".xml") {
+            return Ok(());
+        }
+        let of_site = node.path.strip_prefix(b"/").unwrap_or(&node.path).starts_with(SITE.as_bytes());
+        let read = text(tree, node).and_then(|text| Manifest::parse(&text));
+        let manifest = match read {
+            Ok(manifest) => manifest,
+            Err(_) if !of_site => return Ok(()),
+            Err(error) => {
+                findings.problem(format!("{place}!{}", show(&node.path)), format!("{error:#}"));
+                return Ok(());
+            }
+        };
+        if of_site {
+            count += 1;
+            for violation in &manifest.violations {
+                findings.problem(format!("{place}!{}", show(&node.path)), violation.clone());
+            }
+        }
+        waits.extend(manifest.waits);
+        Ok(())
+    });
+    findings.take(place, walked);
+    if count == 0 {
+        return;
+    }
+    let place = format!("{place}!/{SITE}");
+    match smf::cycle(&waits) {
+        Some(circle) => {
+            findings.problem(place, format!("services wait for each other: {}", circle.join(" -> ")));
+        }
+        None => findings.passed(place, format!("{count} manifests, and no services wait for each other")),
+    }
+}
+
+fn text(tree: &dyn Tree, node: &Node) -> Result<String> {
+    let bytes = tree.contents(node)?.head(MANIFEST_LIMIT)?;
+    String::from_utf8(bytes).context("is no UTF-8")
+}
+
+/// The programs, by the record.
+fn check_programs(
+    findings: &mut Findings,
+    place: &str,
+    tree: &dyn Tree,
+    folders_say: Option<&Stamp>,
+) -> Option<Record> {
+    let node = tree::find(tree, record::PATH.as_bytes(), true).ok()??;
     let place = format!("{place}!/{}", record::PATH);
-    let record = findings.take(&place, read(&*tree, &node))?;
+    let record = findings.take(&place, read(tree, &node))?;
     let before = findings.problems.len();
     if let Some(stamp) = folders_say
         && record.stamp != stamp.as_str()
@@ -34,7 +103,7 @@ pub fn check(
         findings.problem(&place, format!("speaks of the platform {}, but this is {stamp}", record.stamp));
     }
     for (path, proof) in &record.programs {
-        let found = findings.take(path, tree::find(&*tree, path.as_bytes(), true)).flatten();
+        let found = findings.take(path, tree::find(tree, path.as_bytes(), true)).flatten();
         let Some(program) = found.filter(Node::is_file) else {
             findings.problem(&place, format!("vouches for /{path}, which is no file of the archive"));
             continue;
