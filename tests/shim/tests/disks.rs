@@ -90,6 +90,11 @@ fn a_file_plays_a_disk() {
     let names: Vec<_> = fs::read_dir(machine.root.host_path("/dev/rdsk")).unwrap().collect();
     assert_eq!(names.len(), 3);
 
+    let calls = trace::read(&machine.folder.path().join("trace")).unwrap();
+    let asked =
+        |what| calls.iter().filter(|call| call.change.is_some() && call.arguments.ends_with(what)).count();
+    assert_eq!((asked("DKIOCGMEDIAINFO"), asked("DKIOCREMOVABLE")), (4, 4));
+
     // What is no disk has no such answers, and is read in any pieces.
     fs::write(machine.root.host_path("/file"), [3; 1024]).unwrap();
     let told = machine.say(&["disk", "/file"]);

@@ -94,6 +94,23 @@ fn a_slew_tells_what_is_left_and_is_kept() {
     assert!((-50..=-40).contains(&left), "{left}");
 }
 
+/// Taking a lock is seen by other programs, so it is a change; asking for one is not.
+#[test]
+fn locks_are_points() {
+    let folder = scratch::folder("machine");
+    let lines = folder.path().join("trace");
+    let probe = guests::illumos("kiln-probe", "kiln-probe", Profile::Shipped).unwrap();
+    let mut command = kiln_shim::command(&probe, &Settings::default().trace(&lines));
+    assert!(process::run(command.arg("locks"), Duration::from_mins(1)).unwrap().status.success());
+    let calls = trace::read(&lines).unwrap();
+    // F_SETLK is 6 and F_GETLK 14 (usr/src/uts/common/sys/fcntl.h).
+    let points = |command: &str| -> Vec<bool> {
+        let of_command = calls.iter().filter(|call| call.name == "fcntl" && call.arguments.contains(command));
+        of_command.map(|call| call.change.is_some()).collect()
+    };
+    assert_eq!((points(", 6, "), points(", 14, ")), (vec![true], vec![false]));
+}
+
 /// A run of `start PROGRAM...`, killed at a change: how it ended, and whether the marker is there.
 fn killed(folder: &Path, change: u64, moment: Moment, arguments: &[&str]) -> (ExitStatus, bool) {
     let marker = folder.join("killed");

@@ -212,3 +212,51 @@ fn record(text: &str, rest: &mut &[u8], folders: usize) -> Result<Record> {
         _ => bail!("not a record"),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEAD: &str = "root /somewhere\nfolder pcfs /fat\nfolder zfs /\n";
+
+    fn records(text: &str) -> Result<Vec<Record>> {
+        Log::parse(format!("{HEAD}{text}").as_bytes()).map(|log| log.records)
+    }
+
+    #[test]
+    fn names_and_contents_may_be_anything() {
+        let id = |number| Id { number, born: 0xff };
+        let text =
+            "entry 1 a.ff - b.ff 9\nsync\n0 a\n\ndata 0 b.ff 3 9 7 4\n\n\n\n\n\nsync-all\ndurable /fat\n";
+        let name = Name { directory: id(10), name: b"sync\n0 a\n".to_vec() };
+        let undo = Undo { offset: 3, bytes: b"\n\n\n\n".to_vec(), old_size: 9, new_size: 7 };
+        let wanted = [
+            Record::Entry { folder: 1, name, old: None, new: Some(id(11)) },
+            Record::Data { folder: 0, id: id(11), undo },
+            Record::SyncAll,
+            Record::Durable("/fat".to_owned()),
+        ];
+        assert_eq!(records(text).unwrap(), wanted);
+        let log = Log::parse(format!("{HEAD}{text}").as_bytes()).unwrap();
+        assert_eq!(log.folders, [(Kind::Pcfs, "/fat".to_owned()), (Kind::Zfs, "/".to_owned())]);
+        assert_eq!((log.root.to_str(), log.header), (Some("/somewhere"), HEAD.as_bytes().to_vec()));
+    }
+
+    #[test]
+    fn damage_is_found() {
+        for text in [
+            "sync 2 a.1\n",
+            "sync 0 a\n",
+            "sync 0 a.1",
+            "data 0 b.ff 3 9 7 4\nabc\n",
+            "data 0 b.ff 3 9 7 18446744073709551615\nabc\n",
+            "entry 0 a.1 - - 1\n",
+            "nonsense\n",
+            "\n",
+        ] {
+            assert!(records(text).is_err(), "{text:?}");
+        }
+        assert!(Log::parse(b"folder pcfs /fat\n").is_err());
+        assert!(Log::parse(b"root /\nfolder ufs /fat\n").is_err());
+    }
+}
