@@ -1,6 +1,25 @@
 //! `smartos-setup`: SSH keys, hostname, additional interfaces, the network for zones, and the firewall.
+//!
+//! The keys come first: nothing that fails later can keep the owner out. What follows is in the order in which one thing
+//! needs another, and the guest passes no packets on before its rules are in place.
+
+mod access;
+mod home;
+mod hostname;
+mod keys;
+mod services;
 
 use crate::engine::Phase;
 
 /// The phase.
-pub const PHASE: Phase = Phase { name: "setup", methods: &["smartos-setup"], steps: &[] };
+pub const PHASE: Phase = Phase {
+    name: "setup",
+    methods: &["smartos-setup"],
+    steps: &[
+        &home::Home,
+        &keys::Keys,
+        &access::Access,
+        &hostname::Hostname,
+        &services::Services,
+    ],
+};
