@@ -11,6 +11,7 @@ use guest_mdata::Monotonic;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::command::ifconfig::Interface;
 use crate::engine::Lock;
 use crate::files;
 
@@ -44,6 +45,9 @@ pub struct State {
     pub boot: Option<BTreeMap<String, String>>,
     /// The physical links, once asked for.
     pub links: Option<Vec<Link>>,
+    /// What `ifconfig` last said about addresses, until something is changed.
+    #[serde(skip)]
+    pub interfaces: Option<Vec<Interface>>,
     /// Whether the console was told an emergency password that still holds.
     pub emergency_password: bool,
     /// Whether at least one SSH key of the owner is in place.

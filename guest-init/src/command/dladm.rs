@@ -3,7 +3,7 @@
 use anyhow::Result;
 use guest_mdata::values::MacAddress;
 
-use super::{Commands, Invocation};
+use super::{Commands, Invocation, Output};
 use crate::state::Link;
 
 const PROGRAM: &str = "/usr/sbin/dladm";
@@ -38,6 +38,21 @@ pub fn links(text: &str) -> Vec<Link> {
         }
     }
     links
+}
+
+/// Makes an etherstub that is gone at the next boot.
+pub fn create_etherstub(name: &str) -> Invocation {
+    Invocation::changes(PROGRAM, ["create-etherstub", "-t", name])
+}
+
+/// Makes a virtual network card over a link; it is gone at the next boot.
+pub fn create_vnic(over: &str, name: &str) -> Invocation {
+    Invocation::changes(PROGRAM, ["create-vnic", "-t", "-l", over, name])
+}
+
+/// Whether a link could not be made because there is one of that name (illumos `libdladm`, `DLADM_STATUS_EXIST`).
+pub fn exists_already(output: &Output) -> bool {
+    output.status != 0 && String::from_utf8_lossy(&output.stderr).contains("object already exists")
 }
 
 /// Whether this can be the name of a datalink: it begins with a letter and ends with a digit.

@@ -7,7 +7,11 @@ mod access;
 mod home;
 mod hostname;
 mod keys;
+mod links;
+mod routes;
 mod services;
+mod survey;
+mod zone_network;
 
 use crate::engine::Phase;
 
@@ -21,5 +25,8 @@ pub const PHASE: Phase = Phase {
         &access::Access,
         &hostname::Hostname,
         &services::Services,
+        &links::Links,
+        &routes::Routes,
+        &zone_network::ZoneNetwork,
     ],
 };

@@ -1,0 +1,197 @@
+//! The network behind this guest's address: a switch inside the machine, and the guest's own card on it.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use anyhow::{Result, bail};
+use guest_mdata::values::Subnet;
+use ipnet::Ipv4Net;
+
+use super::survey;
+use crate::command::ifconfig::{self, Interface};
+use crate::command::{Commands, dladm};
+use crate::engine::{Finding, Guest, Step};
+use crate::phase::identity::settings::{self, Settings};
+
+/// The guest has its address in the network for zones.
+///
+/// The platform's network service makes the switch from `/usbkey/config`, but no card of this guest's on it, because a switch
+/// is no link to it. Both are gone after each boot.
+pub struct ZoneNetwork;
+
+impl Step for ZoneNetwork {
+    fn name(&self) -> &'static str {
+        "zone-network"
+    }
+
+    fn check(&self, guest: &mut Guest<'_>) -> Result<Finding> {
+        let settings = settings::load(guest);
+        if !settings.nat {
+            return Ok(Finding::Done);
+        }
+        let interfaces = survey::interfaces(guest)?;
+        if let Some(other) = collision(&settings, &interfaces) {
+            bail!(
+                "there is no network for zones: {} overlaps {other}; nat_subnet can set another",
+                settings.nat_subnet
+            );
+        }
+        Ok(match there(&settings, &interfaces) {
+            There::Right => Finding::Done,
+            There::Other | There::Nothing => Finding::Needed(format!(
+                "{} gets {} on {}",
+                settings.nat_if,
+                own_address(&settings).0,
+                settings.etherstub
+            )),
+        })
+    }
+
+    fn apply(&self, guest: &mut Guest<'_>) -> Result<()> {
+        let settings = settings::load(guest);
+        let before = there(&settings, &survey::interfaces(guest)?);
+        survey::forget(guest);
+        let (address, prefix) = own_address(&settings);
+        let command = if before == There::Nothing {
+            make_card(&settings, guest.commands)?;
+            ifconfig::plumb_with(&settings.nat_if, Subnet { address: address.into(), prefix })
+        } else {
+            ifconfig::set(&settings.nat_if, address, prefix, None)
+        };
+        guest.commands.text(&command).map(drop)
+    }
+}
+
+/// Whether there are to be zones behind this guest's address, and nothing speaks against it.
+pub fn is_on(settings: &Settings, interfaces: &[Interface]) -> bool {
+    settings.nat && collision(settings, interfaces).is_none()
+}
+
+/// The first address of the network, and the length of its prefix.
+pub fn own_address(settings: &Settings) -> (Ipv4Addr, u8) {
+    let subnet = settings.nat_subnet;
+    (subnet.hosts().next().unwrap_or_else(|| subnet.addr()), subnet.prefix_len())
+}
+
+/// An address of this guest that the network for zones would hide. A DHCP server may have given it, so the metadata need not
+/// know it.
+fn collision(settings: &Settings, interfaces: &[Interface]) -> Option<Ipv4Net> {
+    let others = interfaces.iter().filter(|interface| interface.link != settings.nat_if);
+    others.filter_map(network).find(|other| {
+        let subnet = settings.nat_subnet;
+        other.prefix_len() > 0 && (subnet.contains(other) || other.contains(&subnet))
+    })
+}
+
+fn network(interface: &Interface) -> Option<Ipv4Net> {
+    match interface.address? {
+        Subnet { address: IpAddr::V4(address), prefix } => Ipv4Net::new(address, prefix).ok(),
+        Subnet { .. } => None,
+    }
+}
+
+/// What there is of the guest's card in the network for zones.
+#[derive(Debug, PartialEq, Eq)]
+enum There {
+    Nothing,
+    /// It has another address, or is down.
+    Other,
+    Right,
+}
+
+fn there(settings: &Settings, interfaces: &[Interface]) -> There {
+    let (address, prefix) = own_address(settings);
+    let address = Some(Subnet { address: address.into(), prefix });
+    let mut own = interfaces
+        .iter()
+        .filter(|interface| interface.link == settings.nat_if && !interface.is_ipv6)
+        .peekable();
+    if own.peek().is_none() {
+        There::Nothing
+    } else if own.any(|interface| interface.address == address && interface.has("UP")) {
+        There::Right
+    } else {
+        There::Other
+    }
+}
+
+/// Makes the card; and the switch, if it turns out to be missing. A card that is there and has only not been given an address
+/// is what is left of an attempt that was cut short.
+fn make_card(settings: &Settings, commands: &mut dyn Commands) -> Result<()> {
+    let card = dladm::create_vnic(&settings.etherstub, &settings.nat_if);
+    let first = commands.run(&card)?;
+    if first.status == 0 || dladm::exists_already(&first) {
+        return Ok(());
+    }
+    let switch = dladm::create_etherstub(&settings.etherstub);
+    let made = commands.run(&switch)?;
+    if made.status != 0 {
+        bail!("{card} ended with {}, and {switch} with {}", first.complaint(), made.complaint());
+    }
+    commands.text(&card).map(drop)
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+    use crate::command::double::{Double, failed, said};
+
+    /// The default settings.
+    pub fn settings() -> Settings {
+        Settings {
+            nat: true,
+            nat_subnet: settings::NAT_SUBNET,
+            nat_if: "vnic0".to_owned(),
+            etherstub: "vswitch0".to_owned(),
+            ssh_allow: Vec::new(),
+            sendmail: false,
+            hostname: None,
+            ntp_hosts: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn what_is_there_is_recognised() {
+        let look = |text: &str| there(&settings(), &ifconfig::interfaces(text));
+        assert_eq!(
+            look("e1000g0: flags=1<UP,IPv4> mtu 1500 index 2\n\tinet 172.16.9.1 netmask ffffff00\n"),
+            There::Nothing
+        );
+        let own = |flags: &str, address: &str| {
+            look(&format!("vnic0: flags=1<{flags}> mtu 9000 index 3\n\tinet {address}\n"))
+        };
+        assert_eq!(own("UP,IPv4", "172.16.9.1 netmask ffffff00"), There::Right);
+        assert_eq!(own("IPv4", "172.16.9.1 netmask ffffff00"), There::Other);
+        assert_eq!(own("UP,IPv4", "172.16.9.1 netmask ffff0000"), There::Other);
+        assert_eq!(own("IPv4", "0.0.0.0 netmask 0"), There::Other);
+    }
+
+    #[test]
+    fn an_address_from_a_dhcp_server_may_be_in_the_way() {
+        let found = |text: &str| is_on(&settings(), &ifconfig::interfaces(text));
+        let with = |address: &str| {
+            found(&format!("e1000g0: flags=1<UP,DHCP,IPv4> mtu 1500 index 2\n\tinet {address}\n"))
+        };
+        assert!(!with("172.16.9.77 netmask ffffff00"));
+        assert!(!with("172.16.0.5 netmask fff00000"));
+        assert!(with("172.17.0.5 netmask ffff0000"));
+        assert!(with("10.0.0.5 netmask 0"));
+        assert!(found("vnic0: flags=1<UP,IPv4> mtu 1500 index 2\n\tinet 172.16.9.1 netmask ffffff00\n"));
+    }
+
+    #[test]
+    fn the_switch_is_made_if_it_is_missing() {
+        let card = "/usr/sbin/dladm create-vnic -t -l vswitch0 vnic0";
+        let missing = failed(1, "dladm: vnic creation over vswitch0 failed: link not found");
+        let mut commands = Double::new([
+            (card, missing),
+            ("/usr/sbin/dladm create-etherstub -t vswitch0", said("")),
+            (card, said("")),
+        ]);
+        make_card(&settings(), &mut commands).expect("made");
+        commands.finish();
+        let exists = failed(1, "dladm: vnic creation over vswitch0 failed: object already exists");
+        let mut commands = Double::new([(card, exists)]);
+        make_card(&settings(), &mut commands).expect("it is there");
+        commands.finish();
+    }
+}
