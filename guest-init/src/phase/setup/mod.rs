@@ -4,10 +4,13 @@
 //! needs another, and the guest passes no packets on before its rules are in place.
 
 mod access;
+mod firewall;
+mod forwarding;
 mod home;
 mod hostname;
 mod keys;
 mod links;
+mod nat;
 mod routes;
 mod services;
 mod survey;
@@ -28,5 +31,8 @@ pub const PHASE: Phase = Phase {
         &links::Links,
         &routes::Routes,
         &zone_network::ZoneNetwork,
+        &firewall::Firewall,
+        &nat::Nat,
+        &forwarding::Forwarding,
     ],
 };
