@@ -4,7 +4,17 @@
 //! accepts and texts it prints follow an upstream source that a comment names; everything else it refuses with
 //! [`Reply::refuse`].
 
+pub mod dladm;
 pub mod hostname;
+pub mod ifconfig;
+pub mod ipf;
+pub mod ipfstat;
+pub mod ipnat;
+pub mod ndd;
+pub mod netstat;
+pub mod ping;
+pub mod route;
+pub mod routeadm;
 
 use crate::{Reply, World, network};
 
