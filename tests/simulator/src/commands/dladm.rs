@@ -170,12 +170,11 @@ fn show_phys(world: &World, words: &[&str]) -> Result<Reply, Reply> {
     parsable(&arguments, links, |link, field| {
         let up = state(world, link) == "up";
         Some(match (arguments.has('m'), field) {
-            (_, "link") => link.name.clone(),
+            (_, "link") | (false, "device") => link.name.clone(),
             (false, "media") => "Ethernet".to_owned(),
             (false, "state") => state(world, link).to_owned(),
             (false, "speed") => if up { "1000" } else { "0" }.to_owned(),
             (false, "duplex") => if up { "full" } else { "unknown" }.to_owned(),
-            (false, "device") => link.name.clone(),
             (true, "slot") => "primary".to_owned(),
             (true, "address") => link.mac.clone(),
             (true, "inuse") => if network.is_plumbed(&link.name) { "yes" } else { "no" }.to_owned(),

@@ -1,6 +1,7 @@
 //! `ifconfig`: usr/src/cmd/cmd-inet/usr.sbin/ifconfig/ifconfig.c as it is since libipadm (2010), the same 2013 to 2022 in what
 //! is played here.
 
+use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr};
 
 use crate::network::dhcp::Request;
@@ -337,7 +338,7 @@ impl Call<'_, '_> {
         if let Some(logical) = interface.logical(self.number) {
             logical.prefix = prefix;
         }
-        self.said += &format!("Created new logical interface {}\n", self.shown());
+        let _ = writeln!(self.said, "Created new logical interface {}", self.shown());
         Ok(())
     }
 

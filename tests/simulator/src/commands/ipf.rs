@@ -13,6 +13,7 @@ use crate::{Reply, World};
 /// What the kernel says while the filter does not run: usr/src/uts/common/inet/ipf/ip_fil_solaris.c, `iplioctl`.
 const NOT_RUNNING: &str = "I/O error";
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 struct Options {
     inactive: bool,
     dry: bool,
@@ -142,7 +143,11 @@ fn flush(world: &mut World, options: &Options, what: &str) -> Result<(), Reply> 
     // The letters i and o do not add up: the later in the source wins.
     let output = all || what.contains(['o', 'O']);
     let input = all || !output;
-    filter.flush(options.inactive, options.v6, input, output);
+    for (wanted, out) in [(input, false), (output, true)] {
+        if wanted {
+            filter.flush(options.inactive, options.v6, out);
+        }
+    }
     Ok(())
 }
 
@@ -150,14 +155,11 @@ fn load(world: &mut World, options: &Options, file: &str, reply: &mut Reply) -> 
     if file == "-" {
         return Err(Reply::refuse("is not played with -f -"));
     }
-    let text = match fs::read(world.path(file)) {
-        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
-        Err(_) => {
-            warn(reply, &format!("fopen({file}) failed: No such file or directory"));
-            return Ok(());
-        }
+    let Ok(bytes) = fs::read(world.path(file)) else {
+        warn(reply, &format!("fopen({file}) failed: No such file or directory"));
+        return Ok(());
     };
-    let read = parse(&text, options.v6);
+    let read = parse(&String::from_utf8_lossy(&bytes), options.v6);
     let filter = &mut world.runtime.network.filter;
     for parsed in read.rules {
         if let Some(warning) = &parsed.warning {

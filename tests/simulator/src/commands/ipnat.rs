@@ -2,6 +2,7 @@
 //!
 //! All options are read first; then tables are flushed, the file is loaded, and rules are listed.
 
+use std::fmt::Write;
 use std::fs;
 
 use crate::network::filter::Refusal;
@@ -52,25 +53,27 @@ pub fn run(world: &mut World, argv: &[&str]) -> Reply {
         if !dry {
             network.nat.clear();
         }
-        said += &format!("{count} entries flushed from NAT list\n");
+        let _ = writeln!(said, "{count} entries flushed from NAT list");
     }
     let mut status = 0;
     let mut complaint = None;
     if let Some(file) = file {
         match fs::read(world.path(file)) {
-            Err(_) => warned += &format!("fopen({file}) failed: No such file or directory\n"),
+            Err(_) => {
+                let _ = writeln!(warned, "fopen({file}) failed: No such file or directory");
+            }
             Ok(bytes) => {
                 let read = parse(&String::from_utf8_lossy(&bytes));
                 let nat = &mut world.runtime.network.nat;
                 for (rule, line) in read.rules {
                     if verbose {
-                        said += &format!("{rule}\n");
+                        let _ = writeln!(said, "{rule}");
                     }
                     if dry {
                         continue;
                     }
                     if nat.contains(&rule) {
-                        warned += &format!("{line}:ioctl(add/insert nat rule): File exists\n");
+                        let _ = writeln!(warned, "{line}:ioctl(add/insert nat rule): File exists");
                     } else {
                         nat.push(rule);
                     }
@@ -78,7 +81,7 @@ pub fn run(world: &mut World, argv: &[&str]) -> Reply {
                 match read.stopped {
                     None => {}
                     Some(Refusal::Error(text)) => {
-                        warned += &format!("{text}\n");
+                        let _ = writeln!(warned, "{text}");
                         status = 1;
                     }
                     Some(Refusal::Unknown(what)) => {
@@ -92,7 +95,7 @@ pub fn run(world: &mut World, argv: &[&str]) -> Reply {
     if list && status == 0 && !dry {
         said += "List of active MAP/Redirect filters:\n";
         for rule in &world.runtime.network.nat {
-            said += &format!("{rule}\n");
+            let _ = writeln!(said, "{rule}");
         }
         said += "\nList of active sessions:\n";
     }

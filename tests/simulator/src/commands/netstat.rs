@@ -83,9 +83,8 @@ fn rows(world: &World, family: Family) -> Vec<Row> {
             let net = logical.prefix.network();
             rows.push(Row {
                 destination: match family {
-                    Family::Inet if host => logical.prefix.address.to_string(),
+                    _ if host => logical.prefix.address.to_string(),
                     Family::Inet => net.address.to_string(),
-                    Family::Inet6 if host => logical.prefix.address.to_string(),
                     Family::Inet6 => net.to_string(),
                 },
                 gateway: logical.prefix.address.to_string(),

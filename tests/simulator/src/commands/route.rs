@@ -3,6 +3,7 @@
 //! `route -n [-q] add|delete [-inet|-inet6] [-net|-host] DESTINATION[/LENGTH] [-gateway] GATEWAY [-netmask MASK]` and
 //! `route -n get ADDRESS`. Its messages go to standard output, and its status is the number of the error.
 
+use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr};
 
 use crate::network::inet::{Family, Prefix, mask_length};
@@ -149,14 +150,14 @@ fn get(world: &World, destination: &str, family: Family) -> Result<Reply, Reply>
         Some(route) => route.destination.address.to_string(),
         None => address.to_string(),
     };
-    text += &format!("destination: {net}\n");
+    let _ = writeln!(text, "destination: {net}");
     if default {
         text += "       mask: default\n";
     }
     if let Some(gateway) = hop.gateway {
-        text += &format!("    gateway: {gateway}\n");
+        let _ = writeln!(text, "    gateway: {gateway}");
     }
-    text += &format!("  interface: {}\n", hop.interface);
+    let _ = writeln!(text, "  interface: {}", hop.interface);
     text += if hop.gateway.is_some() {
         "      flags: <UP,GATEWAY,DONE,STATIC>\n"
     } else {
@@ -164,6 +165,6 @@ fn get(world: &World, destination: &str, family: Family) -> Result<Reply, Reply>
     };
     let mtu = network.interface(&hop.interface, family).map_or(0, |interface| interface.mtu);
     text += " recvpipe  sendpipe  ssthresh    rtt,ms rttvar,ms  hopcount      mtu     expire\n";
-    text += &format!("       0         0         0         0         0         0 {mtu:9}         0 \n");
+    let _ = writeln!(text, "       0         0         0         0         0         0 {mtu:9}         0 ");
     Ok(Reply::text(text))
 }

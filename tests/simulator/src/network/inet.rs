@@ -61,6 +61,7 @@ impl Prefix {
     }
 
     /// The network: the address with the bits after the prefix cleared.
+    #[must_use]
     pub fn network(self) -> Self {
         let address = match self.address {
             IpAddr::V4(address) => Ipv4Addr::from(u32::from(address) & u32::from(self.mask_v4())).into(),
@@ -126,10 +127,14 @@ pub fn link_local(mac: &str) -> Option<Ipv6Addr> {
 
 /// The address that an interface makes of an announced prefix of 64 bits and its link address.
 pub fn interface_address(prefix: Prefix, mac: &str) -> Option<Ipv6Addr> {
-    let octets: Vec<u64> =
-        mac.split(':').map(|octet| u64::from_str_radix(octet, 16).ok()).collect::<Option<_>>()?;
-    let [a, b, c, d, e, f] = octets[..].try_into().ok()?;
-    let low = (a ^ 2) << 56 | b << 48 | c << 40 | 0xff << 32 | 0xfe << 24 | d << 16 | e << 8 | f;
+    let octets: Vec<u8> =
+        mac.split(':').map(|octet| u8::from_str_radix(octet, 16).ok()).collect::<Option<_>>()?;
+    let octets: [u8; 6] = octets.try_into().ok()?;
+    let mut low = [0, 0, 0, 0xff, 0xfe, 0, 0, 0];
+    low[..3].copy_from_slice(&octets[..3]);
+    low[5..].copy_from_slice(&octets[3..]);
+    low[0] ^= 2;
+    let low = u64::from_be_bytes(low);
     match prefix.network().address {
         IpAddr::V6(network) => Some(Ipv6Addr::from(u128::from(network) | u128::from(low))),
         IpAddr::V4(_) => None,
@@ -156,8 +161,8 @@ mod tests {
     #[test]
     fn masks_must_be_contiguous() {
         assert_eq!(mask_length(Ipv4Addr::new(255, 255, 252, 0)), Some(22));
-        assert_eq!(mask_length(Ipv4Addr::new(0, 0, 0, 0)), Some(0));
-        assert_eq!(mask_length(Ipv4Addr::new(255, 255, 255, 255)), Some(32));
+        assert_eq!(mask_length(Ipv4Addr::UNSPECIFIED), Some(0));
+        assert_eq!(mask_length(Ipv4Addr::BROADCAST), Some(32));
         assert_eq!(mask_length(Ipv4Addr::new(255, 0, 255, 0)), None);
     }
 

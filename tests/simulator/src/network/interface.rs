@@ -24,6 +24,7 @@ pub struct Interface {
 
 /// An address of an interface: a logical interface such as `e1000g0:1`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct Logical {
     /// Its number.
     pub number: u32,
@@ -86,7 +87,7 @@ impl Interface {
     /// Adds an unset address with the lowest free number, and returns the number.
     pub fn add_logical(&mut self) -> u32 {
         let taken = |number: u32| self.addresses.iter().any(|logical| logical.number == number);
-        let number = (1..).find(|&number| !taken(number)).unwrap_or(u32::MAX);
+        let number = (1..u32::MAX).find(|&number| !taken(number)).unwrap_or(u32::MAX);
         self.addresses.push(Logical::unset(number, self.family));
         number
     }

@@ -74,6 +74,7 @@ pub struct Network {
 
 /// Whether packets are forwarded, now and (by `routeadm`) at the service's start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct Forwarding {
     /// IPv4, now.
     pub v4: bool,

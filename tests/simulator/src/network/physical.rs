@@ -3,6 +3,7 @@
 //!
 //! Time is only counted: a wait for a lease takes none.
 
+use std::fmt::Write;
 use std::fs;
 
 use super::config::Config;
@@ -179,13 +180,11 @@ impl Script<'_> {
             let mut links = self.world.runtime.network.links.iter();
             links.find(|link| link.class == Class::Physical).map(|link| link.name.clone())
         };
-        match found.or_else(|| automatic.then(first).flatten()) {
-            Some(link) => Ok(link),
-            None => {
-                self.log.line("ERROR: admin NIC not found, unable to bring up admin network.");
-                Err(ERR_CONFIG)
-            }
+        if let Some(link) = found.or_else(|| automatic.then(first).flatten()) {
+            return Ok(link);
         }
+        self.log.line("ERROR: admin NIC not found, unable to bring up admin network.");
+        Err(ERR_CONFIG)
     }
 
     fn admin(&mut self, link: &str) -> Ended {
@@ -259,7 +258,7 @@ impl Script<'_> {
         };
         let mut text = format!("search {domain}\n");
         for resolver in resolvers.split(',').filter(|resolver| !resolver.is_empty()) {
-            text += &format!("nameserver {resolver}\n");
+            let _ = writeln!(text, "nameserver {resolver}");
         }
         self.write("/etc/resolv.conf", &text)
     }

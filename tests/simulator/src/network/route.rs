@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Network;
 use super::inet::{Family, Prefix};
+use super::interface::Interface;
 
 /// A route that somebody added.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,7 +61,7 @@ impl Network {
         let longest = self
             .interfaces
             .iter()
-            .flat_map(|interface| interface.up())
+            .flat_map(Interface::up)
             .filter_map(|logical| logical.prefix.contains(address).then_some(logical.prefix.length));
         let direct_length = longest.max();
         let routed = self

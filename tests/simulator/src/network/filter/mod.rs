@@ -92,16 +92,11 @@ impl Filter {
         true
     }
 
-    /// Removes the rules of a direction or of both.
-    pub fn flush(&mut self, inactive: bool, v6: bool, input: bool, output: bool) {
+    /// Removes the rules of a direction.
+    pub fn flush(&mut self, inactive: bool, v6: bool, out: bool) {
         let set = &mut self.sets[self.active ^ usize::from(inactive)];
         let lists = if v6 { &mut set.v6 } else { &mut set.v4 };
-        if input {
-            lists.input.clear();
-        }
-        if output {
-            lists.output.clear();
-        }
+        lists.list(out).clear();
     }
 }
 
@@ -294,7 +289,7 @@ mod tests {
         let order: Vec<_> =
             filter.set(true).rules(false, false).iter().map(|rule| rule.on[0].as_str()).collect();
         assert_eq!(order, ["b0", "a0", "c0"]);
-        filter.flush(true, false, true, false);
+        filter.flush(true, false, false);
         assert_eq!(filter, Filter::default());
     }
 }

@@ -120,11 +120,10 @@ pub fn port_name(port: u16, protocol: Protocol) -> String {
     let known = |&&(_, number, tcp, udp): &&(&str, u16, bool, bool)| {
         number == port
             && match protocol {
-                Protocol::Any => false,
                 Protocol::TcpUdp => tcp && udp,
                 Protocol::Number(6) => tcp,
                 Protocol::Number(17) => udp,
-                Protocol::Number(_) => false,
+                Protocol::Any | Protocol::Number(_) => false,
             }
     };
     let name = SERVICES.iter().find(known).map(|&(name, ..)| name.to_owned());

@@ -584,6 +584,7 @@ impl Parser<'_> {
             Token::Compare(name) => name,
             ref token @ Token::Word(_) => match keyword(token) {
                 Some(name @ ("eq" | "ne" | "lt" | "le" | "gt" | "ge")) => name,
+                // A service, and then a range.
                 _ => "range",
             },
             Token::Number(_) => "range",

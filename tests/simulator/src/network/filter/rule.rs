@@ -9,6 +9,7 @@ use super::names;
 
 /// A filter rule.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct Rule {
     /// What happens to a packet that it matches.
     pub action: Action,

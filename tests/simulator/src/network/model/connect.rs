@@ -143,7 +143,7 @@ impl Model {
             },
         };
         verdict.outcome = self
-            .converse(&place, Packet::new(address, to, payload), &mut verdict)
+            .converse(&place, &Packet::new(address, to, payload), &mut verdict)
             .err()
             .unwrap_or(Outcome::Passed);
         verdict
@@ -176,8 +176,8 @@ impl Model {
         }
     }
 
-    fn converse(&mut self, place: &Place, question: Packet, verdict: &mut Verdict) -> Result<(), Outcome> {
-        let (far, heard, asked) = self.pass(place, question.clone(), false, verdict)?;
+    fn converse(&mut self, place: &Place, question: &Packet, verdict: &mut Verdict) -> Result<(), Outcome> {
+        let (far, heard, asked) = self.pass(place, question, false, verdict)?;
         let marks = heard.marks();
         verdict.seen = Some((heard.source, marks.0));
         verdict.reached = Some((heard.destination, marks.1));
@@ -192,7 +192,7 @@ impl Model {
                 heard.source
             )));
         }
-        let (near, answer, _) = self.pass(&far, heard.answer(), true, verdict)?;
+        let (near, answer, _) = self.pass(&far, &heard.answer(), true, verdict)?;
         let back = match (&near, place) {
             (Place::Machine, Place::Machine) => true,
             (Place::At(left), Place::At(came)) => left == came,
@@ -206,7 +206,7 @@ impl Model {
             if let Payload::Tcp { flags, .. } = &mut confirmation.payload {
                 *flags = ACK;
             }
-            self.pass(place, confirmation, true, verdict)?;
+            self.pass(place, &confirmation, true, verdict)?;
         }
         Ok(())
     }
@@ -215,7 +215,7 @@ impl Model {
     fn pass(
         &mut self,
         place: &Place,
-        packet: Packet,
+        packet: &Packet,
         answer: bool,
         verdict: &mut Verdict,
     ) -> Result<(Place, Packet, Packet), Outcome> {

@@ -122,6 +122,7 @@ impl Packet {
     }
 
     /// The answer of whoever gets it: SYN and ACK to a SYN, the echo's reply, the ports the other way round.
+    #[must_use]
     pub fn answer(&self) -> Self {
         let v6 = self.is_v6();
         let payload = match self.payload.clone() {

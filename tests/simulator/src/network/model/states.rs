@@ -27,10 +27,8 @@ pub struct State {
 fn answer_type(v6: bool, kind: u8) -> Option<u8> {
     match (v6, kind) {
         (false, 8) => Some(0),
-        (false, 13 | 15 | 17) => Some(kind + 1),
-        // Echo, router and neighbour solicitation, listener query.
-        (true, 128 | 130 | 135) => Some(kind + 1),
-        (true, 133) => Some(134),
+        // IPv4's time, information and mask requests; IPv6's echo, listener query, router and neighbour solicitation.
+        (false, 13 | 15 | 17) | (true, 128 | 130 | 133 | 135) => Some(kind + 1),
         _ => None,
     }
 }
