@@ -582,11 +582,10 @@ impl Parser<'_> {
         let compare = match self.here().token.clone() {
             Token::Sign('=') => "eq",
             Token::Compare(name) => name,
-            ref token @ Token::Word(_) => match keyword(token) {
-                Some(name @ ("eq" | "ne" | "lt" | "le" | "gt" | "ge")) => name,
-                // A service, and then a range.
-                _ => "range",
-            },
+            // A word may be a comparison, or the service with which a range begins.
+            ref token @ Token::Word(_) => keyword(token)
+                .filter(|name| ["eq", "ne", "lt", "le", "gt", "ge"].contains(name))
+                .unwrap_or("range"),
             Token::Number(_) => "range",
             _ => return self.syntax(),
         };
