@@ -13,7 +13,7 @@ use anyhow::{Context, Result};
 use rustix::fs::{AtFlags, Mode, OFlags};
 
 use super::log::{Attributes, Id, Name};
-use super::pending::Plan;
+use super::pending::{Contents, Plan};
 
 /// What is there, under the folders and among what is kept.
 struct Found {
@@ -49,8 +49,7 @@ pub fn apply(plan: &Plan, folders: &[PathBuf], kept: &Path) -> Result<()> {
     for (id, contents) in &plan.contents {
         // What something else has removed meanwhile needs no contents.
         if let Some(path) = found.paths.get(id) {
-            let now = fs::read(path).with_context(|| format!("{}", path.display()))?;
-            fs::write(path, contents.after(now)).with_context(|| format!("{}", path.display()))?;
+            rewrite(path, contents).with_context(|| format!("{}", path.display()))?;
         }
     }
     for (id, attributes) in &plan.attributes {
@@ -129,9 +128,20 @@ fn walk(folder: &Path, paths: &mut BTreeMap<Id, PathBuf>) -> Result<()> {
     Ok(())
 }
 
+fn rewrite(path: &Path, contents: &Contents) -> io::Result<()> {
+    // Its mode may forbid that, and writing takes some bits away.
+    let permissions = fs::metadata(path)?.permissions();
+    fs::set_permissions(path, Permissions::from_mode(0o600))?;
+    fs::write(path, contents.after(fs::read(path)?))?;
+    fs::set_permissions(path, permissions)
+}
+
 fn set_attributes(path: &Path, attributes: Attributes) -> Result<()> {
     let Attributes { mode, uid, gid } = attributes;
-    lchown(path, Some(uid), Some(gid)).with_context(|| format!("{}", path.display()))?;
+    // For anybody else, programs ran in a user namespace: nothing there can be given away, and the owner has another number.
+    if rustix::process::geteuid().is_root() {
+        lchown(path, Some(uid), Some(gid)).with_context(|| format!("{}", path.display()))?;
+    }
     if !path.is_symlink() {
         fs::set_permissions(path, Permissions::from_mode(mode))
             .with_context(|| format!("{}", path.display()))?;
