@@ -84,7 +84,8 @@ fn a_phase_that_is_killed_does_not_fail_its_service() {
     let mut died = 0;
     for change in 1..=changes {
         let stage = Stage::new();
-        let settings = stage.settings();
+        // Counted together, so that only one of the two processes is killed.
+        let settings = stage.settings().count(stage.path("/count"));
         let ended = stage.method_with(&[INIT, "start"], &settings.kill_at(change, Moment::Before));
         // It was the watching process itself, or the phase.
         assert!([None, Some(0)].contains(&ended.code), "at change {change}: {ended:?}");
@@ -105,10 +106,12 @@ fn a_phase_that_is_killed_does_not_fail_its_service() {
 fn a_storage_phase_that_dies_leaves_rescue_mode() {
     let stage = Stage::new();
     // The first changes are those of the process that watches. Then the phase begins.
-    let settings = stage.settings();
+    let (count, settings) = (stage.path("/count"), stage.settings());
+    let settings = settings.count(&count);
     let survivors = (1..30).find_map(|change| {
         fs::remove_dir_all(stage.path("/etc/svc/volatile")).expect("removed");
         fs::create_dir(stage.path("/etc/svc/volatile")).expect("made");
+        let _ = fs::remove_file(&count);
         let ended = stage
             .method_with(&["/lib/svc/method/fs-joyent"], &settings.clone().kill_at(change, Moment::Before));
         ended.code.filter(|_| stage.path("/etc/svc/volatile/guest-init.failed").exists())
