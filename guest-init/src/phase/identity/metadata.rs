@@ -6,7 +6,7 @@ use std::time::Duration;
 use std::{fs, io};
 
 use anyhow::{Context, Result, bail};
-use guest_mdata::{Clock, Deadline, Error, MetadataSource};
+use guest_mdata::{ChannelProblem, Clock, Deadline, Error, MetadataSource};
 use serde::{Deserialize, Serialize};
 
 use super::settings;
@@ -14,6 +14,9 @@ use crate::{files, state};
 
 /// The least patience: opening a line, getting it quiet and agreeing on a version takes a slow host some seconds.
 const LEAST_PATIENCE: Duration = Duration::from_secs(5);
+
+/// After how many silences in a row a phase asks no more.
+const MOST_SILENCES: u32 = 2;
 
 /// How much less patient each silence makes.
 const IMPATIENCE: u32 = 4;
@@ -81,13 +84,15 @@ struct Memory {
     silences: u32,
 }
 
-/// What the host says about this guest. A host that was silent is not waited for as long again, and each key is asked
-/// for once in a phase.
+/// What the host says about this guest. A host that was silent is not waited for as long again, or not at all, and each
+/// key is asked for once in a phase.
 pub struct Metadata {
     source: Box<dyn MetadataSource>,
     clock: Box<dyn Clock>,
     /// How long a request may take as long as the host has not been silent.
     patience: Duration,
+    /// How many requests of this phase in a row had no answer.
+    silences: u32,
     /// What the host said in this phase.
     answers: BTreeMap<String, Option<Vec<u8>>>,
     memory: Memory,
@@ -96,7 +101,7 @@ pub struct Metadata {
 impl Metadata {
     /// From this source, without a memory.
     pub fn new(source: Box<dyn MetadataSource>, clock: Box<dyn Clock>, patience: Duration) -> Self {
-        Self { source, clock, patience, answers: BTreeMap::new(), memory: Memory::default() }
+        Self { source, clock, patience, silences: 0, answers: BTreeMap::new(), memory: Memory::default() }
     }
 
     /// Remembers what earlier phases of this boot came to know. A memory that does not make sense is none.
@@ -117,6 +122,10 @@ impl Metadata {
     pub fn get(&mut self, key: &str) -> Result<Option<Vec<u8>>, Error> {
         if let Some(answer) = self.answers.get(key) {
             return Ok(answer.clone());
+        }
+        if self.silences >= MOST_SILENCES {
+            let problem = ChannelProblem::Deadline("it was silent before".to_owned());
+            return Err(Error::Channel { channel: "the metadata channel".to_owned(), problem });
         }
         let answer = self.source.get(key, self.deadline());
         self.heed(answer.as_ref().err());
@@ -171,7 +180,9 @@ impl Metadata {
 
     fn heed(&mut self, error: Option<&Error>) {
         let is_silence = matches!(error, Some(Error::Channel { .. }));
-        self.memory.silences = if is_silence { self.memory.silences.saturating_add(1) } else { 0 };
+        let count = |silences: u32| if is_silence { silences.saturating_add(1) } else { 0 };
+        self.silences = count(self.silences);
+        self.memory.silences = count(self.memory.silences);
     }
 
     fn remember(&mut self, key: &str, value: Option<&[u8]>) {
@@ -252,7 +263,7 @@ mod tests {
     use std::cell::RefCell;
     use std::rc::Rc;
 
-    use guest_mdata::{ChannelProblem, KeyProblem};
+    use guest_mdata::KeyProblem;
     use proptest::prelude::*;
 
     use super::*;
@@ -315,6 +326,11 @@ mod tests {
         (host, metadata)
     }
 
+    /// The same in the next phase.
+    fn later(metadata: Metadata) -> Metadata {
+        Metadata { answers: BTreeMap::new(), silences: 0, ..metadata }
+    }
+
     #[test]
     fn no_such_key_and_a_silent_host_are_told_apart() {
         let (host, mut metadata) = metadata(&[("sdc:hostname", b"web")]);
@@ -325,7 +341,7 @@ mod tests {
         assert!(metadata.is_silent());
         // What was said in this phase is not asked for again.
         assert!(metadata.lookup("sdc:hostname").is_said() && metadata.lookup("sdc:routes").is_said());
-        let mut later = Metadata { answers: BTreeMap::new(), ..metadata };
+        let mut later = later(metadata);
         assert!(matches!(later.lookup("sdc:hostname"), Known::Remembered(Some(value)) if value == b"web"));
         assert!(matches!(later.lookup("sdc:routes"), Known::Remembered(None)));
     }
@@ -337,13 +353,18 @@ mod tests {
         for _ in 0..40 {
             assert!(metadata.get("a").is_err());
         }
-        assert_eq!(host.borrow().patience[..5], [80, 20, 5, 5, 5]);
-        assert!(host.borrow().patience[5..].iter().all(|&patience| patience == 5));
+        assert_eq!(host.borrow().patience, [80, 20], "a phase asks twice");
+        let mut metadata = later(metadata);
+        for _ in 0..40 {
+            assert!(metadata.get("a").is_err());
+        }
+        assert_eq!(host.borrow().patience, [80, 20, 5, 5]);
         host.borrow_mut().is_asleep = false;
+        let mut metadata = later(metadata);
         assert_eq!(metadata.get("a").expect("awake"), None);
         assert!(metadata.get("refused").is_err(), "a refusal is no silence");
         assert_eq!(metadata.get("b").expect("awake"), None);
-        assert_eq!(host.borrow().patience[40..], [5, 80, 80]);
+        assert_eq!(host.borrow().patience[4..], [5, 80, 80]);
     }
 
     #[test]
@@ -400,7 +421,7 @@ mod tests {
         host.borrow_mut().is_asleep = true;
         let stored = |key: &str| (key.to_owned(), Some("old".to_owned()));
         metadata.take_over([stored("sdc:alias"), stored("sdc:uuid")].into());
-        let mut later = Metadata { answers: BTreeMap::new(), ..metadata };
+        let mut later = later(metadata);
         assert_eq!(later.lookup("sdc:alias").value(), Some(b"new".to_vec()));
         assert_eq!(later.lookup("sdc:uuid").value(), Some(b"old".to_vec()));
     }

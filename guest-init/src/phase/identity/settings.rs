@@ -17,7 +17,7 @@ use crate::files;
 pub const CONFIG: &str = "/usbkey/config";
 
 /// What metadata keys of settings begin with.
-const PREFIX: &str = "guest-init:";
+pub const PREFIX: &str = "guest-init:";
 
 /// The names of all settings.
 pub const NAMES: [&str; 8] =

@@ -6,5 +6,6 @@
 pub mod decide;
 pub mod format;
 pub mod generate;
+pub mod step;
 
 pub use format::{Config, Line};

@@ -1,0 +1,217 @@
+//! Brings `/usbkey/config` about, with its second copies.
+
+use std::path::Path;
+use std::{fs, io};
+
+use anyhow::{Context, Result, bail};
+
+use super::decide::{self, Decision, Known};
+use super::format::{self, Config};
+use super::generate::{self, Facts, Wanted};
+use crate::engine::{Finding, Guest, Step};
+use crate::files;
+use crate::phase::identity::metadata;
+use crate::phase::identity::nics;
+use crate::phase::identity::places;
+use crate::phase::identity::settings::{self, CONFIG};
+
+/// The step.
+pub struct ConfigFile;
+
+impl Step for ConfigFile {
+    fn name(&self) -> &'static str {
+        "config"
+    }
+
+    fn check(&self, guest: &mut Guest<'_>) -> Result<Finding> {
+        let work = work(guest)?;
+        for note in &work.notes {
+            guest.log.line(&format!("WARNING: {note}"));
+        }
+        for warning in &work.warnings {
+            guest.log.console(&format!("WARNING: {CONFIG}: {warning}"));
+        }
+        Ok(work.finding())
+    }
+
+    fn apply(&self, guest: &mut Guest<'_>) -> Result<()> {
+        let work = work(guest)?;
+        if let Some(text) = &work.in_memory {
+            guest.log.console(&format!("WARNING: {}; this boot goes without it", work.reasons.join(", ")));
+            places::write_in_memory(guest, text.as_bytes())?;
+        }
+        let result = work.write_on_key(guest);
+        if let (Err(error), Some(text)) = (&result, &work.config_on_key) {
+            // A key that cannot be written is no reason to go without a network.
+            guest.log.console(&format!("WARNING: {error:#}; this boot goes with a file in memory"));
+            places::write_in_memory(guest, text.as_bytes())?;
+            return Ok(());
+        }
+        for (path, contents) in &work.in_pool {
+            places::write_in_pool(path, contents)?;
+        }
+        result
+    }
+
+    fn verify(&self, guest: &mut Guest<'_>) -> Result<()> {
+        match work(guest)?.finding() {
+            Finding::Done => Ok(()),
+            Finding::Needed(what) => bail!("it was done, and yet: {what}"),
+        }
+    }
+}
+
+/// What there is to do.
+#[derive(Debug, Default)]
+struct Work {
+    /// The new text of the platform's file on the key.
+    config_on_key: Option<String>,
+    /// The new text of the platform's file for this boot alone.
+    in_memory: Option<String>,
+    /// The new stored copy of the metadata.
+    metadata_on_key: Option<Vec<u8>>,
+    /// Paths and contents of second copies.
+    in_pool: Vec<(&'static str, Vec<u8>)>,
+    /// Why there is something to do.
+    reasons: Vec<String>,
+    /// What was left out of what the host said.
+    notes: Vec<String>,
+    /// What is amiss with a file that is kept.
+    warnings: Vec<String>,
+}
+
+impl Work {
+    fn finding(&self) -> Finding {
+        if self.reasons.is_empty() { Finding::Done } else { Finding::Needed(self.reasons.join(", ")) }
+    }
+
+    fn write_on_key(&self, guest: &mut Guest<'_>) -> Result<()> {
+        if self.config_on_key.is_none() && self.metadata_on_key.is_none() {
+            return Ok(());
+        }
+        places::on_key(guest, |folder| {
+            if let Some(text) = &self.config_on_key {
+                places::write_on_key(folder, places::CONFIG_ON_KEY, text.as_bytes())?;
+            }
+            if let Some(text) = &self.metadata_on_key {
+                places::write_on_key(folder, places::METADATA_ON_KEY, text)?;
+            }
+            Ok(())
+        })
+    }
+}
+
+/// Looks at everything, and tells what there is to do.
+fn work(guest: &mut Guest<'_>) -> Result<Work> {
+    let existing = read(Path::new(CONFIG))?;
+    let copy = if places::has_pool(guest) { read(Path::new(places::CONFIG_IN_POOL))? } else { None };
+    let links = guest.state.links.clone();
+    let mut work = Work::default();
+    let wanted = wanted(guest, &mut work);
+    let parsed = existing.as_deref().map(Config::parse);
+    let parsed_copy = copy.as_deref().map(Config::parse);
+    let known = Known {
+        platform: &guest.platform,
+        existing: parsed.as_ref(),
+        copy: parsed_copy.as_ref(),
+        wanted: wanted.0.as_ref(),
+        is_said: wanted.1,
+        links: links.as_deref(),
+    };
+    let has_key = places::has_key(guest);
+    let mut settled = existing.unwrap_or_default();
+    let mut is_good = parsed.as_ref().is_some_and(|config| decide::usable(config, &known).is_ok());
+    match decide::decide(&known) {
+        Decision::Keep { warnings } => work.warnings = warnings,
+        Decision::Write { text, why } => {
+            settled = text.clone().into_bytes();
+            is_good = true;
+            work.reasons.push(why);
+            *(if has_key { &mut work.config_on_key } else { &mut work.in_memory }) = Some(text);
+        }
+        Decision::PassOver { text, why } => {
+            is_good = false;
+            work.reasons.push(why);
+            work.in_memory = Some(text);
+        }
+        Decision::Nothing => {
+            bail!(
+                "there will be no network: the host said nothing of it, now or before, and no link is known"
+            );
+        }
+    }
+    if has_key && work.in_memory.is_none() {
+        copies(guest, &mut work, is_good.then_some(settled), copy.as_deref())?;
+    }
+    Ok(work)
+}
+
+/// The lines that follow from what is known, and whether the host says so now.
+fn wanted(guest: &mut Guest<'_>, work: &mut Work) -> (Option<Wanted>, bool) {
+    // The file itself has no say in what it is to be.
+    let (settings, notes) = settings::with_config(&Config::default(), guest.metadata);
+    let nics = nics::load(guest.metadata);
+    let resolvers = settings::resolvers(guest.metadata);
+    let domain = settings::domain(guest.metadata);
+    let facts = Facts {
+        nics: &nics.nics,
+        links: guest.state.links.as_deref(),
+        resolvers: &resolvers,
+        domain: domain.as_deref(),
+        hostname: settings.hostname.as_deref(),
+        etherstub: &settings.etherstub,
+    };
+    let wanted = generate::wanted(&facts);
+    work.notes.extend(notes);
+    work.notes.extend(nics.problems);
+    work.notes.extend(wanted.iter().flat_map(|wanted| wanted.notes.iter().cloned()));
+    // A host that knows of no interface says nothing that a good file should give way to.
+    (wanted, nics.is_said && !nics.nics.is_empty())
+}
+
+/// What there is to do about the copies.
+fn copies(
+    guest: &mut Guest<'_>,
+    work: &mut Work,
+    config: Option<Vec<u8>>,
+    copy: Option<&[u8]>,
+) -> Result<()> {
+    let has_pool = places::has_pool(guest);
+    if let Some(config) = config
+        && has_pool
+        && copy != Some(&config)
+    {
+        work.reasons.push("the pool is to have a copy of it".to_owned());
+        work.in_pool.push((places::CONFIG_IN_POOL, config));
+    }
+    // What a silent host said before is stored already.
+    if guest.metadata.is_silent() {
+        return Ok(());
+    }
+    let stored = metadata::stored_text(guest.metadata.remembered())?;
+    let on_key = guest.state.key.as_ref().map(|key| Path::new(&key.folder).join(places::METADATA_ON_KEY));
+    if let Some(path) = on_key
+        && !holds(&path, &stored)
+    {
+        work.reasons.push("the key is to have what the host says".to_owned());
+        work.metadata_on_key = Some(stored.clone());
+    }
+    if has_pool && !holds(Path::new(places::METADATA_IN_POOL), &stored) {
+        work.reasons.push("the pool is to have what the host says".to_owned());
+        work.in_pool.push((places::METADATA_IN_POOL, stored));
+    }
+    Ok(())
+}
+
+fn holds(path: &Path, contents: &[u8]) -> bool {
+    files::read(path, contents.len() as u64).is_ok_and(|found| found == contents)
+}
+
+/// The contents of a file, if it is there. One that cannot be read or is far too long is as good as empty.
+fn read(path: &Path) -> Result<Option<Vec<u8>>> {
+    match fs::symlink_metadata(path) {
+        Ok(_) => Ok(Some(files::read(path, format::LONGEST).unwrap_or_default())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+    }
+}
