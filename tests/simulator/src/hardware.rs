@@ -52,7 +52,8 @@ pub struct Nic {
     pub mac: String,
     /// Whether a cable is in it.
     pub up: bool,
-    /// What a DHCP server on its network gives, as `address/prefix gateway`; none when nobody answers.
+    /// What a DHCP server and a router on its network give, as [`crate::network::dhcp::Server`] has it: `address/prefix gateway`
+    /// and more; none when nobody answers.
     #[serde(default)]
     pub dhcp: Option<String>,
 }

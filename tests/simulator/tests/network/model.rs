@@ -92,15 +92,27 @@ fn dhcp_is_blocked_in_and_out() {
 }
 
 #[test]
-fn dhcp_passes_with_rules_for_it() {
-    let rules = format!(
-        "pass out quick on e1000g0 proto udp from any port = 68 to any port = 67\n\
-         pass in quick on e1000g0 proto udp from any port = 67 to any port = 68\n{RULES}"
-    );
-    let mut model = Model::new(&machine(&rules, TRANSLATION).world.runtime.network);
-    let renews = Packet::new(ip("10.0.0.2"), ip("10.0.0.1"), Payload::Udp { source: 68, destination: 67 });
-    assert!(matches!(model.depart_by("e1000g0", renews.clone()).fate, Fate::Left { .. }));
-    assert_eq!(model.arrive("e1000g0", renews.answer()).fate, Fate::Delivered(renews.answer()));
+fn a_lease_lives_with_rules_for_it() {
+    let server = "10.0.0.1".parse().unwrap();
+    assert!(model().lease("e1000g0", server).unwrap_err().starts_with("UDP 0.0.0.0 port 68"));
+    let out = "pass out quick on e1000g0 proto udp from any port = 68 to any port = 67\n";
+    let back = "pass in quick on e1000g0 proto udp from any port = 67 to any port = 68\n";
+    let lease = |rules: String| {
+        Model::new(&machine(&rules, TRANSLATION).world.runtime.network).lease("e1000g0", server)
+    };
+    assert!(lease(format!("{out}{RULES}")).unwrap_err().starts_with("UDP 10.0.0.1 port 67"));
+    assert_eq!(lease(format!("{out}{back}{RULES}")), Ok(()));
+}
+
+#[test]
+fn answers_leave_by_the_interface_of_their_source_if_they_can() {
+    let mut model = model();
+    // A host outside that says it is one of the zones' network.
+    let spoofed = model.connect(From::outside("e1000g0", "172.16.9.5"), ip("10.0.0.2"), Service::Tcp(22));
+    assert!(spoofed.is_passed(), "{spoofed}");
+    // The second device has no router: the answer goes by the first, and does not come back the same way.
+    let second = model.connect(From::outside("e1000g1", "198.51.100.7"), ip("192.168.7.2"), Service::Tcp(22));
+    assert!(!second.is_passed(), "{second}");
 }
 
 fn unreachable(about: Packet, from: &str, to: &str) -> Packet {

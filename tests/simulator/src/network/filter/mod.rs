@@ -292,4 +292,40 @@ mod tests {
         filter.flush(true, false, false);
         assert_eq!(filter, Filter::default());
     }
+
+    #[test]
+    fn damaged_files_are_read_to_an_end() {
+        let text = "# x\npass in log first quick on e1000g0 proto tcp from !10.0.0.0/8 port 1:9 to any port = 22 flags S/SA keep \
+                    state keep frags\n@1 block return-rst out on a0,b0 from fe80::/10 to any icmp-type 8 code 0\nmap e0 1.2.3.4/5 \
+                    -> 0/32 portmap tcp/udp auto rdr e0 0/0 port 80 -> 1.2.3.4 port 8 udp\n";
+        let mut stopped = 0;
+        for place in 0..text.len() {
+            for put in [
+                "",
+                " ",
+                ":",
+                ".",
+                "/",
+                "!",
+                "@",
+                "{",
+                "0",
+                "99999999999",
+                "any",
+                "port",
+                "->",
+                "\n",
+                "#",
+                "\u{e9}",
+            ] {
+                let damaged = format!("{}{put}{}", &text[..place], &text[place + 1..]);
+                for v6 in [false, true] {
+                    stopped += usize::from(parse(&damaged, v6).stopped.is_some());
+                }
+                let _ = crate::network::nat::parse(&damaged);
+                let _ = crate::network::nat::parse(&damaged[damaged.find("map").unwrap_or(0)..]);
+            }
+        }
+        assert_eq!(stopped, 2 * 16 * text.len(), "a file of both kinds of rules always stops the parser");
+    }
 }

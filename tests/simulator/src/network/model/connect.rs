@@ -1,7 +1,7 @@
 //! Whole connections: a question, its answer, and for TCP the confirmation.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::{ACK, Fate, Model, Packet, Payload, SYN, Step, Trip};
 use crate::network::inet::Family;
@@ -153,6 +153,33 @@ impl Model {
     fn on_etherstub(&self, name: &str) -> bool {
         let over = self.network.link(name).and_then(|link| link.over());
         over.and_then(|over| self.network.link(over)).is_some_and(|link| link.class == Class::Etherstub)
+    }
+
+    /// Whether DHCP works on an interface: the machine asks anew, by broadcast, and renews what it has, with the server and
+    /// with anyone. Tells the packet that was dropped.
+    ///
+    /// # Errors
+    /// The packet, and what it met.
+    pub fn lease(&mut self, interface: &str, server: Ipv4Addr) -> Result<(), String> {
+        let own = self.network.interface(interface, Family::Inet).and_then(|own| own.up().next());
+        let own = own.map_or(Ipv4Addr::UNSPECIFIED.into(), |logical| logical.prefix.address);
+        let (nobody, everybody) = (Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::BROADCAST.into());
+        // Asking anew, rebinding, renewing: from whom to whom, and to whom the answer goes.
+        for (from, to, back) in
+            [(nobody, everybody, everybody), (own, everybody, own), (own, server.into(), own)]
+        {
+            let asks = Packet::new(from, to, Payload::Udp { source: 68, destination: 67 });
+            let says = Packet::new(server.into(), back, Payload::Udp { source: 67, destination: 68 });
+            let trip = self.depart_by(interface, asks.clone());
+            if !matches!(trip.fate, Fate::Left { .. }) {
+                return Err(format!("{asks}: {trip:?}"));
+            }
+            let trip = self.arrive(interface, says.clone());
+            if !matches!(trip.fate, Fate::Delivered(_)) {
+                return Err(format!("{says}: {trip:?}"));
+            }
+        }
+        Ok(())
     }
 
     /// The interface of the machine on a zone's etherstub, and the network there.

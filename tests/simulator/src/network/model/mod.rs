@@ -15,9 +15,12 @@ pub use connect::{From, Outcome, Service, Verdict};
 pub use packet::{ACK, Packet, Payload, RST, SYN};
 
 use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::Network;
 use super::filter::rule::{Action, Rule};
+use super::inet::Family;
+use super::interface::Interface;
 use packet::rule_matches;
 use states::States;
 use translation::Translations;
@@ -131,7 +134,7 @@ impl Model {
     }
 
     fn arriving(&mut self, interface: &str, mut packet: Packet, steps: &mut Vec<Step>) -> Fate {
-        let family = super::inet::Family::of(packet.destination);
+        let family = Family::of(packet.destination);
         if self.network.interface(interface, family).is_none() {
             return Fate::Lost(format!("{interface} is not plumbed for {family:?}"));
         }
@@ -166,18 +169,30 @@ impl Model {
                     if packet.source.is_unspecified() {
                         packet.source = hop.source;
                     }
-                    // A packet with a source of its own leaves by the interface that has the address.
-                    let own = self.network.interfaces.iter().find(|interface| {
-                        interface.up().any(|logical| logical.prefix.address == packet.source)
-                    });
-                    let interface = own
-                        .filter(|_| self.network.strict_source)
-                        .map_or(hop.interface, |interface| interface.name.clone());
+                    let own = self.interface_of(packet.source, packet.destination);
+                    let interface = own.filter(|_| self.network.strict_source).unwrap_or(hop.interface);
                     self.leave(&interface, packet, &mut steps)
                 }
             }
         };
         Trip { steps, fate }
+    }
+
+    /// The interface that has a source address, if a destination can be reached by it: the one that
+    /// `ip_strict_src_multihoming` prefers.
+    fn interface_of(&self, source: IpAddr, destination: IpAddr) -> Option<String> {
+        let on_it = |interface: &Interface, address| interface.up().any(|own| own.prefix.contains(address));
+        self.network
+            .interfaces
+            .iter()
+            .filter(|interface| interface.up().any(|own| own.prefix.address == source))
+            .find(|interface| {
+                on_it(interface, destination)
+                    || self.network.routes.iter().any(|route| {
+                        route.destination.contains(destination) && on_it(interface, route.gateway)
+                    })
+            })
+            .map(|interface| interface.name.clone())
     }
 
     /// The machine sends a packet by an interface, whatever its routes say: a DHCP client does.
@@ -200,23 +215,23 @@ impl Model {
     }
 
     fn is_for_us(&self, interface: &str, packet: &Packet) -> bool {
-        let broadcast = |address: std::net::Ipv4Addr| {
+        let broadcast = |address: Ipv4Addr| {
             address.is_broadcast()
                 || self
                     .network
-                    .interface(interface, super::inet::Family::Inet)
+                    .interface(interface, Family::Inet)
                     .is_some_and(|own| own.up().any(|logical| logical.prefix.broadcast() == Some(address)))
         };
         let to_all = match packet.destination {
-            std::net::IpAddr::V4(address) => address.is_multicast() || broadcast(address),
-            std::net::IpAddr::V6(address) => address.is_multicast(),
+            IpAddr::V4(address) => address.is_multicast() || broadcast(address),
+            IpAddr::V6(address) => address.is_multicast(),
         };
         to_all || self.network.is_local(packet.destination) || self.unconfigured(interface)
     }
 
     /// Whether an interface has no address yet: then a DHCP client takes what comes.
     fn unconfigured(&self, interface: &str) -> bool {
-        let own = self.network.interface(interface, super::inet::Family::Inet);
+        let own = self.network.interface(interface, Family::Inet);
         own.is_some_and(|own| own.up().next().is_none())
             && self.network.pending.iter().any(|pending| pending.interface == interface)
     }
