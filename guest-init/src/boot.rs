@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_mins(10);
 const HOST_AT_BOOT: Duration = Duration::from_secs(75);
 
 /// How long the host may take to answer when somebody waits.
-const HOST_BY_HAND: Duration = Duration::from_secs(15);
+pub const HOST_BY_HAND: Duration = Duration::from_secs(15);
 
 /// What the host says about this guest.
 pub fn metadata(patience: Duration) -> Metadata {

@@ -36,6 +36,7 @@ pub mod state;
 pub mod status;
 pub mod system;
 pub mod watch;
+pub mod zone;
 
 // What the tests need to start as an illumos executable.
 #[cfg(test)]

@@ -14,6 +14,7 @@ use guest_init::state::State;
 use guest_init::status;
 use guest_init::system;
 use guest_init::watch;
+use guest_init::zone;
 // What an illumos executable needs to start.
 use guest_rt as _;
 
@@ -89,7 +90,10 @@ fn answer(request: Request, in_smf: bool) -> ExitCode {
                 }
             }
         }
-        Request::ZoneCreate { .. } => complain(&anyhow::anyhow!("not in this version")),
+        Request::ZoneCreate { print, values } => match zone::create(print, &values) {
+            Ok(text) => say(&text, true),
+            Err(error) => complain(&error),
+        },
     }
 }
 

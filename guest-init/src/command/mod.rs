@@ -9,6 +9,7 @@ pub mod dladm;
 pub mod double;
 pub mod hostname;
 pub mod ifconfig;
+pub mod imgadm;
 pub mod ipf;
 pub mod ipfstat;
 pub mod ipnat;
@@ -16,6 +17,7 @@ mod process;
 pub mod route;
 pub mod routeadm;
 pub mod svcadm;
+pub mod vmadm;
 
 pub use process::Processes;
 

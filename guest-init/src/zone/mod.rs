@@ -1,0 +1,95 @@
+//! `zone-create`: a zone from the template, made to suit this machine.
+
+mod fill;
+mod image;
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::boot;
+use crate::command::{Commands, Invocation, Processes, imgadm, vmadm};
+use crate::files::{self, Owner};
+use crate::phase::identity::config::{Config, format};
+use crate::phase::identity::settings;
+use crate::platform::Platform;
+use crate::state::{self, State};
+use crate::system;
+use fill::Machine;
+use guest_mdata::Monotonic;
+
+/// The template.
+const TEMPLATE: &str = "/opt/custom/etc/zone.json.tmpl";
+
+/// The longest template, in bytes.
+const LONGEST: u64 = 1 << 20;
+
+/// Bytes in a MiB and in a GiB.
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+
+/// Makes a zone, or with `print` only describes it. What to tell the owner.
+///
+/// # Errors
+/// When something is missing or does not fit, with what to do about it.
+pub fn create(print: bool, values: &[(String, String)]) -> Result<String> {
+    let state = State::load_or_rescue();
+    if let Some(reason) = &state.rescue {
+        anyhow::bail!("there is no pool in rescue mode: {reason}");
+    }
+    let pool = state.pool.context("there is no pool yet; see guest-init status")?;
+    let template = files::read(Path::new(TEMPLATE), LONGEST)
+        .with_context(|| format!("cannot read the template {TEMPLATE}"))?;
+    let template = serde_json::from_slice(&template).with_context(|| format!("{TEMPLATE} is no JSON"))?;
+    let clock = Monotonic::starting_now();
+    let mut commands = Processes::new(&clock, print);
+    let mut metadata = boot::metadata(boot::HOST_BY_HAND);
+    let config = files::read(Path::new(settings::CONFIG), format::LONGEST).unwrap_or_default();
+    // What is refused in the settings was told by the phase that used them.
+    let (settings, _) = settings::with_config(&Config::parse(&config), &mut metadata);
+    let zones = vmadm::zones(&mut commands)?;
+    let images = imgadm::manifests(&mut commands)?;
+    let machine = Machine {
+        platform: &Platform::running()?,
+        memory: system::memory() / MIB,
+        processors: std::thread::available_parallelism().map_or(1, |number| number.get() as u64),
+        free: free(&mut commands, &pool.name)? / GIB,
+        network: settings.nat.then_some(settings.nat_subnet),
+        switch: &settings.etherstub,
+        resolvers: settings::resolvers(&mut metadata).iter().map(ToString::to_string).collect(),
+        domain: settings::domain(&mut metadata),
+        zones: &zones,
+        images: &images,
+    };
+    let zone = fill::fill(&template, values, &machine)?;
+    let text = serde_json::to_string_pretty(&zone).context("cannot write the zone as JSON")? + "\n";
+    if print {
+        return Ok(text);
+    }
+    let file = Path::new(state::FOLDER).join("zone.json");
+    fs::create_dir_all(state::FOLDER).with_context(|| format!("cannot make {}", state::FOLDER))?;
+    files::replace(&file, text.as_bytes(), Owner { mode: 0o600, ids: None })
+        .with_context(|| format!("cannot write {}", file.display()))?;
+    let output = commands.run(&vmadm::create(&file))?;
+    ensure!(
+        output.status == 0,
+        "vmadm made no zone: {}; {} has what it was given",
+        output.complaint(),
+        file.display()
+    );
+    let (alias, ip) = (&zone["alias"], &zone["nics"][0]["ip"]);
+    // The zone's UUID is in what vmadm says.
+    Ok(format!("{}\nalias {}, address {}\n", output.complaint(), plain(alias), plain(ip)))
+}
+
+fn plain(value: &serde_json::Value) -> &str {
+    value.as_str().unwrap_or("none")
+}
+
+/// What is free in the pool, in bytes.
+fn free(commands: &mut dyn Commands, pool: &str) -> Result<u64> {
+    let question = Invocation::reads("/usr/sbin/zpool", ["list", "-Hp", "-o", "free", pool]);
+    let text = commands.text(&question)?;
+    text.trim().parse().with_context(|| format!("{question} wrote no number"))
+}
