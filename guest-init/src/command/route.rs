@@ -7,12 +7,21 @@ use guest_mdata::values::Route;
 use super::Invocation;
 
 /// A route in the kernel's table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     /// The destination. `netstat` does not show how long the prefix of an IPv4 network is.
     pub destination: IpAddr,
     /// The router, or this machine's address on the link.
     pub gateway: IpAddr,
+    /// The link, if the route is bound to one.
+    pub link: Option<String>,
+}
+
+impl Entry {
+    /// Whether it leads everywhere that no other IPv4 route leads.
+    pub fn is_ipv4_default(&self) -> bool {
+        self.destination == Ipv4Addr::UNSPECIFIED
+    }
 }
 
 /// Lists the routes: [`entries`] reads what it writes.
@@ -33,6 +42,11 @@ pub fn add(route: &Route) -> Invocation {
     Invocation::changes("/usr/sbin/route", arguments)
 }
 
+/// Removes a default route that is bound to a link.
+pub fn delete_default(gateway: IpAddr, link: &str) -> Invocation {
+    Invocation::changes("/usr/sbin/route", ["-n", "delete", "default", &gateway.to_string(), "-ifp", link])
+}
+
 /// The routes in the output of [`show`]; those whose gateway is a name of an interface are left out.
 pub fn entries(text: &str) -> Vec<Entry> {
     let mut entries = Vec::new();
@@ -46,7 +60,9 @@ pub fn entries(text: &str) -> Vec<Entry> {
         let address = destination.split_once('/').map_or(destination, |(address, _)| address);
         let destination = if destination == "default" { Some(default) } else { address.parse().ok() };
         if let (Some(destination), Ok(gateway)) = (destination, gateway.parse()) {
-            entries.push(Entry { destination, gateway });
+            // Flags and two counters are between.
+            let link = words.nth(3).map(str::to_owned);
+            entries.push(Entry { destination, gateway, link });
         }
     }
     entries
@@ -73,18 +89,20 @@ fd00::/64                   fd00::5                     U       2       0 e1000g
 
     #[test]
     fn a_captured_text() {
-        let shown: Vec<String> =
-            entries(TEXT).iter().map(|entry| format!("{} {}", entry.destination, entry.gateway)).collect();
+        let show = |entry: &Entry| {
+            format!("{} {} {}", entry.destination, entry.gateway, entry.link.as_deref().unwrap_or("-"))
+        };
+        let shown: Vec<String> = entries(TEXT).iter().map(show).collect();
         assert_eq!(
             shown,
             [
-                "0.0.0.0 10.0.0.1",
-                "10.0.0.0 10.0.0.5",
-                "10.2.0.0 10.0.0.2",
-                "127.0.0.1 127.0.0.1",
-                ":: fd00::1",
-                "fd00:: fd00::5",
-                "::1 ::1",
+                "0.0.0.0 10.0.0.1 -",
+                "10.0.0.0 10.0.0.5 e1000g0",
+                "10.2.0.0 10.0.0.2 -",
+                "127.0.0.1 127.0.0.1 lo0",
+                ":: fd00::1 -",
+                "fd00:: fd00::5 e1000g0",
+                "::1 ::1 lo0",
             ]
         );
     }

@@ -16,6 +16,10 @@ mod services;
 mod survey;
 mod zone_network;
 
+// The simulator is of this system alone.
+#[cfg(all(test, target_os = "linux", target_env = "gnu"))]
+mod packets;
+
 use crate::engine::Phase;
 
 /// The phase.

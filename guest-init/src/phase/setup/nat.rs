@@ -15,7 +15,7 @@ use crate::state::FOLDER;
 const FILE: &str = "/etc/ipf/ipnat.conf";
 
 /// Where rules are until they have proved themselves.
-const NEW: &str = "/etc/svc/volatile/guest-init/ipnat.conf";
+pub const NEW: &str = "/etc/svc/volatile/guest-init/ipnat.conf";
 
 /// Zones reach the outside with this guest's address.
 pub struct Nat;
@@ -26,7 +26,7 @@ impl Step for Nat {
     }
 
     fn check(&self, guest: &mut Guest<'_>) -> Result<Finding> {
-        let Some(text) = rules::nat(&firewall::facts(guest)?) else {
+        let Some(text) = rules::nat(&firewall::facts::facts(guest)?) else {
             // Without zones there is nothing to translate, and no file unless there were some earlier in this boot.
             return Ok(if Path::new(FILE).exists() {
                 Finding::Needed("there is no network for zones any more".to_owned())
@@ -41,7 +41,7 @@ impl Step for Nat {
     }
 
     fn apply(&self, guest: &mut Guest<'_>) -> Result<()> {
-        let Some(text) = rules::nat(&firewall::facts(guest)?) else {
+        let Some(text) = rules::nat(&firewall::facts::facts(guest)?) else {
             guest.commands.text(&ipnat::clear())?;
             return fs::remove_file(FILE).with_context(|| format!("cannot remove {FILE}"));
         };
@@ -58,7 +58,7 @@ impl Step for Nat {
 }
 
 /// How the kernel's rules differ in number from these.
-fn difference(text: &str, commands: &mut dyn Commands) -> Result<Option<String>> {
+pub fn difference(text: &str, commands: &mut dyn Commands) -> Result<Option<String>> {
     let show = ipnat::show();
     let found = ipnat::rules(&commands.text(&show)?);
     let wanted = rules::count(text);
@@ -66,7 +66,7 @@ fn difference(text: &str, commands: &mut dyn Commands) -> Result<Option<String>>
 }
 
 /// Loads the rules from the new file; if that goes wrong, those from the old file again.
-fn load(text: &str, has_old: io::Result<bool>, commands: &mut dyn Commands) -> Result<()> {
+pub fn load(text: &str, has_old: io::Result<bool>, commands: &mut dyn Commands) -> Result<()> {
     commands.text(&ipnat::parse(NEW)).context("the rules are not used")?;
     let loaded = commands.text(&ipnat::load(NEW)).and_then(|_| difference(text, commands));
     let problem = match loaded {

@@ -3,8 +3,13 @@
 use anyhow::{Result, bail};
 use guest_mdata::values::{self, Route};
 
+use super::{links, survey};
+use crate::command::Invocation;
+use crate::command::ifconfig::Interface;
 use crate::command::route::{self, Entry};
 use crate::engine::{Finding, Guest, Step};
+use crate::phase::identity::nics;
+use crate::state::Link;
 
 /// The metadata key.
 const KEY: &str = "sdc:routes";
@@ -12,7 +17,7 @@ const KEY: &str = "sdc:routes";
 /// The longest value that is looked at, in bytes.
 const LONGEST: usize = 256 << 10;
 
-/// The routes of the metadata are in the kernel's table.
+/// The routes of the metadata are in the kernel's table, and no other card than the first has a default route.
 pub struct Routes;
 
 impl Step for Routes {
@@ -21,18 +26,17 @@ impl Step for Routes {
     }
 
     fn check(&self, guest: &mut Guest<'_>) -> Result<Finding> {
-        let missing = missing(guest)?;
-        if missing.is_empty() {
+        let changes = changes(guest)?;
+        if changes.is_empty() {
             return Ok(Finding::Done);
         }
-        let destinations: Vec<String> = missing.iter().map(|route| route.destination.to_string()).collect();
-        Ok(Finding::Needed(format!("no routes yet to {}", destinations.join(", "))))
+        Ok(Finding::Needed(changes.iter().map(Invocation::to_string).collect::<Vec<_>>().join("; ")))
     }
 
     fn apply(&self, guest: &mut Guest<'_>) -> Result<()> {
         let mut failed = Vec::new();
-        for route in missing(guest)? {
-            if let Err(error) = guest.commands.text(&route::add(&route)) {
+        for change in changes(guest)? {
+            if let Err(error) = guest.commands.text(&change) {
                 failed.push(format!("{error:#}"));
             }
         }
@@ -40,7 +44,20 @@ impl Step for Routes {
     }
 }
 
-fn missing(guest: &mut Guest<'_>) -> Result<Vec<Route>> {
+fn changes(guest: &mut Guest<'_>) -> Result<Vec<Invocation>> {
+    let wanted = wanted(guest)?;
+    let leased = leased(guest)?;
+    // Most guests have neither, and need no look at the table.
+    if wanted.is_empty() && leased.is_empty() {
+        return Ok(Vec::new());
+    }
+    let entries = route::entries(&guest.commands.text(&route::show())?);
+    let missing = wanted.iter().filter(|route| !is_there(route, &entries)).map(route::add);
+    Ok(missing.chain(surplus(&entries, &leased)).collect())
+}
+
+/// The routes of the metadata.
+fn wanted(guest: &mut Guest<'_>) -> Result<Vec<Route>> {
     let Some(value) = guest.metadata.lookup(KEY).value().filter(|value| value.len() <= LONGEST) else {
         return Ok(Vec::new());
     };
@@ -53,12 +70,34 @@ fn missing(guest: &mut Guest<'_>) -> Result<Vec<Route>> {
     for note in notes {
         guest.log.line(&format!("WARNING: {KEY}: {note}"));
     }
-    // Most guests have none, and need no look at the table.
-    if wanted.is_empty() {
+    Ok(wanted)
+}
+
+/// The cards, but for the first, whose address is from a DHCP server.
+fn leased(guest: &mut Guest<'_>) -> Result<Vec<String>> {
+    let interfaces = survey::interfaces(guest)?;
+    if !interfaces.iter().any(|interface| !interface.is_ipv6 && interface.has("DHCP")) {
         return Ok(Vec::new());
     }
-    let entries = route::entries(&guest.commands.text(&route::show())?);
-    Ok(wanted.into_iter().filter(|route| !is_there(route, &entries)).collect())
+    let links = survey::links(guest)?;
+    let admin = links::admin(&nics::load(guest.metadata).nics, &links);
+    let is_leased = |link: &&Link| {
+        let has_lease = |own: &Interface| own.link == link.name && !own.is_ipv6 && own.has("DHCP");
+        admin.is_some_and(|admin| admin.0 != link.mac) && interfaces.iter().any(has_lease)
+    };
+    Ok(links.iter().filter(is_leased).map(|link| link.name.clone()).collect())
+}
+
+/// What removes default routes by these cards. Their servers were not asked for a router, and may name one all the same. If
+/// there is no default route but by one of these cards, all stay: it is better than none.
+pub fn surplus(entries: &[Entry], leased: &[String]) -> Vec<Invocation> {
+    let is_leased = |entry: &Entry| entry.link.as_ref().is_some_and(|link| leased.contains(link));
+    let defaults: Vec<&Entry> = entries.iter().filter(|entry| entry.is_ipv4_default()).collect();
+    if defaults.iter().all(|entry| is_leased(entry)) {
+        return Vec::new();
+    }
+    let surplus = defaults.into_iter().filter(|entry| is_leased(entry));
+    surplus.filter_map(|entry| Some(route::delete_default(entry.gateway, entry.link.as_deref()?))).collect()
 }
 
 /// The routes that can be set, and what is wrong with the others. There is no second default route.
@@ -116,7 +155,23 @@ mod tests {
         let there = [Entry {
             destination: "10.2.0.0".parse().expect("an address"),
             gateway: "10.0.0.2".parse().expect("an address"),
+            link: None,
         }];
         assert!(is_there(&good[0], &there) && !is_there(&good[1], &there));
+    }
+
+    #[test]
+    fn the_last_default_route_stays() {
+        let by = |gateway: &str, link: Option<&str>| Entry {
+            destination: "0.0.0.0".parse().expect("an address"),
+            gateway: gateway.parse().expect("an address"),
+            link: link.map(str::to_owned),
+        };
+        let leased = ["e1000g1".to_owned()];
+        let entries = [by("10.0.0.1", None), by("192.168.7.1", Some("e1000g1"))];
+        let commands: Vec<String> = surplus(&entries, &leased).iter().map(Invocation::to_string).collect();
+        assert_eq!(commands, ["/usr/sbin/route -n delete default 192.168.7.1 -ifp e1000g1"]);
+        assert_eq!(surplus(&entries[1..], &leased), []);
+        assert_eq!(surplus(&entries, &[]), []);
     }
 }

@@ -91,14 +91,14 @@ fn network(interface: &Interface) -> Option<Ipv4Net> {
 
 /// What there is of the guest's card in the network for zones.
 #[derive(Debug, PartialEq, Eq)]
-enum There {
+pub enum There {
     Nothing,
     /// It has another address, or is down.
     Other,
     Right,
 }
 
-fn there(settings: &Settings, interfaces: &[Interface]) -> There {
+pub fn there(settings: &Settings, interfaces: &[Interface]) -> There {
     let (address, prefix) = own_address(settings);
     let address = Some(Subnet { address: address.into(), prefix });
     let mut own = interfaces
@@ -116,7 +116,7 @@ fn there(settings: &Settings, interfaces: &[Interface]) -> There {
 
 /// Makes the card; and the switch, if it turns out to be missing. A card that is there and has only not been given an address
 /// is what is left of an attempt that was cut short.
-fn make_card(settings: &Settings, commands: &mut dyn Commands) -> Result<()> {
+pub fn make_card(settings: &Settings, commands: &mut dyn Commands) -> Result<()> {
     let card = dladm::create_vnic(&settings.etherstub, &settings.nat_if);
     let first = commands.run(&card)?;
     if first.status == 0 || dladm::exists_already(&first) {

@@ -26,7 +26,7 @@ pub fn facts(guest: &mut Guest<'_>) -> Result<Facts> {
 
 /// The facts in what was found. Every physical link leads outside, whether it has an address or not, because it may get one
 /// later; and so does every other card with an address, except for the one in the network for zones.
-fn from(settings: &Settings, links: &[Link], interfaces: &[Interface]) -> Facts {
+pub fn from(settings: &Settings, links: &[Link], interfaces: &[Interface]) -> Facts {
     let zones = zone_network::is_on(settings, interfaces);
     let mut names: Vec<&str> = links.iter().map(|link| &*link.name).collect();
     for interface in interfaces {

@@ -1,6 +1,6 @@
 //! The packet filter.
 
-mod facts;
+pub mod facts;
 pub mod rules;
 
 use std::fs;
@@ -8,7 +8,6 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-pub use self::facts::facts;
 use crate::command::{Commands, ipf, ipfstat};
 use crate::engine::{Finding, Guest, Step};
 use crate::files::{self, Owner};
@@ -19,8 +18,8 @@ const IPV4: &str = "/etc/ipf/ipf.conf";
 const IPV6: &str = "/etc/ipf/ipf6.conf";
 
 /// Where rules are until they have proved themselves.
-const NEW_IPV4: &str = "/etc/svc/volatile/guest-init/ipf.conf";
-const NEW_IPV6: &str = "/etc/svc/volatile/guest-init/ipf6.conf";
+pub const NEW_IPV4: &str = "/etc/svc/volatile/guest-init/ipf.conf";
+pub const NEW_IPV6: &str = "/etc/svc/volatile/guest-init/ipf6.conf";
 
 /// The kernel has the rules for this guest.
 ///
@@ -34,7 +33,7 @@ impl Step for Firewall {
     }
 
     fn check(&self, guest: &mut Guest<'_>) -> Result<Finding> {
-        let texts = Texts::of(&facts(guest)?);
+        let texts = Texts::of(&facts::facts(guest)?);
         if !texts.are_written()? {
             return Ok(Finding::Needed("the packet filter gets rules".to_owned()));
         }
@@ -45,7 +44,7 @@ impl Step for Firewall {
     }
 
     fn apply(&self, guest: &mut Guest<'_>) -> Result<()> {
-        let texts = Texts::of(&facts(guest)?);
+        let texts = Texts::of(&facts::facts(guest)?);
         fs::create_dir_all(FOLDER).with_context(|| format!("cannot make {FOLDER}"))?;
         write(NEW_IPV4, &texts.ipv4)?;
         write(NEW_IPV6, &texts.ipv6)?;
@@ -63,7 +62,7 @@ impl Step for Firewall {
 
 /// Whether the rules for this guest are those that were loaded last.
 pub fn is_up(guest: &mut Guest<'_>) -> Result<bool> {
-    Texts::of(&facts(guest)?).are_written()
+    Texts::of(&facts::facts(guest)?).are_written()
 }
 
 /// Gives a file of rules this text, if it has another.
@@ -83,13 +82,13 @@ pub fn is_written(file: &str, text: &str) -> Result<bool> {
 }
 
 /// The rules as texts.
-struct Texts {
-    ipv4: String,
-    ipv6: String,
+pub struct Texts {
+    pub ipv4: String,
+    pub ipv6: String,
 }
 
 impl Texts {
-    fn of(facts: &rules::Facts) -> Self {
+    pub fn of(facts: &rules::Facts) -> Self {
         Self { ipv4: rules::ipv4(facts), ipv6: rules::ipv6(facts) }
     }
 
@@ -98,7 +97,7 @@ impl Texts {
     }
 
     /// How the rules in use differ in number from these.
-    fn difference(&self, commands: &mut dyn Commands) -> Result<Option<String>> {
+    pub fn difference(&self, commands: &mut dyn Commands) -> Result<Option<String>> {
         for (show, text) in [(ipfstat::show_ipv4(), &self.ipv4), (ipfstat::show_ipv6(), &self.ipv6)] {
             let found = ipfstat::rules(&commands.text(&show)?);
             let wanted = rules::count(text);
@@ -111,7 +110,7 @@ impl Texts {
 }
 
 /// Loads the rules from the new files.
-fn load(texts: &Texts, commands: &mut dyn Commands) -> Result<()> {
+pub fn load(texts: &Texts, commands: &mut dyn Commands) -> Result<()> {
     commands.text(&ipf::parse(NEW_IPV4, NEW_IPV6)).context("the rules are not used")?;
     let invocation = ipf::load_and_swap(NEW_IPV4, NEW_IPV6);
     let output = commands.run(&invocation)?;

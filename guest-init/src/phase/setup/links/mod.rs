@@ -1,13 +1,13 @@
 //! Addresses beyond the first: those of additional network cards, and further ones of the first card.
 
 mod dhcp;
-mod plan;
+pub mod plan;
 
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use guest_mdata::values::MacAddress;
+use guest_mdata::values::{MacAddress, Nic};
 
 use self::plan::{Change, Facts};
 use super::survey;
@@ -15,6 +15,7 @@ use crate::engine::{Finding, Guest, Step};
 use crate::files;
 use crate::phase::identity::config::{Config, format};
 use crate::phase::identity::{nics, settings};
+use crate::state::Link;
 
 /// Every card has the addresses that the host says it has.
 ///
@@ -69,12 +70,17 @@ fn configured_admin() -> Option<MacAddress> {
     Config::parse(&text).get("admin_nic")?.parse().ok()
 }
 
+/// The address of the first card.
+pub fn admin(nics: &[Nic], links: &[Link]) -> Option<MacAddress> {
+    let linked = nics.iter().filter(|nic| nics::has_link(nic, Some(links)));
+    configured_admin().or_else(|| nics::admin(&linked).map(|nic| nic.mac))
+}
+
 fn changes(guest: &mut Guest<'_>) -> Result<Vec<Change>> {
     let nics = nics::load(guest.metadata).nics;
     let links = survey::links(guest)?;
     let interfaces = survey::interfaces(guest)?;
-    let linked = nics.iter().filter(|nic| nics::has_link(nic, Some(&links)));
-    let admin = configured_admin().or_else(|| nics::admin(&linked).map(|nic| nic.mac));
+    let admin = admin(&nics, &links);
     let plan = plan::plan(&Facts { nics: &nics, admin, links: &links, interfaces: &interfaces });
     for note in &plan.notes {
         guest.log.line(note);
