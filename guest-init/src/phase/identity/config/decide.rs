@@ -106,10 +106,8 @@ fn made_anew(before: Option<&Config>, known: &Known<'_>) -> Option<String> {
     {
         return Some(format::text(&copy.lines));
     }
-    let own = before
-        .into_iter()
-        .flat_map(|config| &config.lines)
-        .filter(|line| !generate::is_made_here(line.name()));
+    let stays = |line: &&Line| !generate::is_made_here(line.name()) && !ends_the_service(line);
+    let own = before.into_iter().flat_map(|config| &config.lines).filter(stays);
     let lines: Vec<Line> = known.wanted?.lines.iter().chain(own).cloned().collect();
     Some(format::text(&lines))
 }
@@ -147,12 +145,18 @@ pub fn usable(config: &Config, known: &Known<'_>) -> Result<(), String> {
             }
         }
     }
-    match config.get("admin_mtu") {
-        Some(mtu) if !mtu.parse().is_ok_and(|mtu| MTU.contains(&mtu)) => {
-            Err(format!("its admin_mtu {mtu} is not from {} to {}", MTU.start(), MTU.end()))
+    match config.lines.iter().find(|line| ends_the_service(line)) {
+        Some(line) => {
+            let (name, mtu) = (line.name(), line.value());
+            Err(format!("its {name} {mtu} is not from {} to {}", MTU.start(), MTU.end()))
         }
-        _ => Ok(()),
+        None => Ok(()),
     }
+}
+
+/// Whether a line is an MTU, of whichever interface, that ends the network service.
+fn ends_the_service(line: &Line) -> bool {
+    line.name().ends_with("_mtu") && !line.value().parse().is_ok_and(|mtu| MTU.contains(&mtu))
 }
 
 #[cfg(test)]
@@ -317,6 +321,14 @@ mod tests {
         assert_eq!(config.get("admin_ip"), Some("10.0.0.5"));
         assert_eq!((config.get("nat"), config.get("root_shadow")), (Some("no"), Some("$5$a$b")));
         assert_eq!(config.get("net1_ip"), Some("dhcp"));
+        let text = first() + "nat=no\nnet1_mtu=1400\n";
+        let case = Case { existing: Some(&text), copy: None, nics: b"", is_said: false, mac: LINK };
+        let config = written(decided(&case));
+        assert_eq!(
+            (config.get("nat"), config.get("net1_mtu")),
+            (Some("no"), None),
+            "it would end the service"
+        );
     }
 
     #[test]
@@ -332,6 +344,7 @@ mod tests {
             "admin_nic=2:8:20:5b:a1:0\nadmin_ip=dhcp\n",
             "admin_nic=2:8:20:5b:a1:0\nadmin_ip=10.0.0.5\n",
             "admin_nic=2:8:20:5b:a1:0\nadmin_mtu=1400\n",
+            "admin_nic=2:8:20:5b:a1:0\nnet1_mtu=jumbo\n",
         ] {
             let case = Case { existing: Some(bad), copy: None, nics: NICS, is_said: true, mac: LINK };
             let Decision::PassOver { text, .. } = decided(&case) else { panic!("{bad}") };

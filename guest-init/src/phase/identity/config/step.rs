@@ -37,7 +37,10 @@ impl Step for ConfigFile {
     fn apply(&self, guest: &mut Guest<'_>) -> Result<()> {
         let work = work(guest)?;
         if let Some(text) = &work.in_memory {
-            guest.log.console(&format!("WARNING: {}; this boot goes without it", work.reasons.join(", ")));
+            guest.log.console(&format!(
+                "WARNING: {}; this boot goes with a file in memory, the one on the key stays as it is",
+                work.reasons.join(", ")
+            ));
             places::write_in_memory(guest, text.as_bytes())?;
         }
         let result = work.write_on_key(guest);
