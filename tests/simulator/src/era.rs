@@ -38,6 +38,11 @@ impl Era {
     pub fn since(&self, date: &str) -> bool {
         self.0[..8] >= *date
     }
+
+    /// The same; every platform has what has no date.
+    pub fn since_or_always(&self, date: &str) -> bool {
+        date.is_empty() || self.since(date)
+    }
 }
 
 impl std::fmt::Display for Era {

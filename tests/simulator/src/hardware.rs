@@ -102,3 +102,8 @@ impl Hardware {
         self.disks.iter().find(|disk| disk.name == name)
     }
 }
+
+/// The node of the `at`-th disk below /devices, without the letter of the slice.
+pub(crate) fn device_node(at: usize) -> String {
+    format!("pci@0,0/pci1af4,2@{:x}/blkdev@0,0", at + 4)
+}

@@ -13,6 +13,8 @@
 
 #![cfg(target_os = "linux")]
 #![forbid(unsafe_code)]
+// Texts are put together piece by piece as upstream prints them, and they are short.
+#![allow(clippy::format_push_string, clippy::format_collect)]
 
 pub mod commands;
 mod era;

@@ -3,15 +3,16 @@
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
-use rustix::fs::FlockOperation;
+use nix::fcntl::{Flock, FlockArg};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::network::Network;
 use crate::services::Services;
-use crate::storage::Storage;
+use crate::storage::{Pool, Storage};
 use crate::{Era, Hardware};
 
 /// A machine's state as a command sees it.
@@ -21,6 +22,8 @@ pub struct World {
     pub hardware: Hardware,
     /// What is gone when the machine is switched off.
     pub runtime: Runtime,
+    /// All pools whose data exists, imported or not, of disks that are there or not.
+    pub pools: Vec<Pool>,
     /// The machine's folder: `/.simulator` in the root.
     pub machine: PathBuf,
     /// The root folder: `/`, save in tests within one process.
@@ -29,7 +32,9 @@ pub struct World {
     /// looks at it, does half, and returns. See [`crate::Action::DieHalf`].
     pub power_fails: bool,
     /// Held as long as the state is in memory.
-    lock: Option<File>,
+    lock: Option<Flock<File>>,
+    /// What pools were when they were read, so that only those that changed are written.
+    read: Vec<Pool>,
 }
 
 /// What is gone when the machine is switched off: `boot/runtime.json`.
@@ -70,6 +75,8 @@ impl World {
             root: root.to_owned(),
             power_fails: false,
             lock: None,
+            pools: Vec::new(),
+            read: Vec::new(),
         }
     }
 
@@ -80,7 +87,10 @@ impl World {
     pub fn load(machine: &Path, root: &Path) -> Result<Self> {
         let lock = File::create(machine.join("lock"))
             .with_context(|| format!("{}: no machine", machine.display()))?;
-        rustix::fs::flock(&lock, FlockOperation::LockExclusive).context("cannot lock the machine")?;
+        let lock = Flock::lock(lock, FlockArg::LockExclusive)
+            .map_err(|(_, error)| error)
+            .context("cannot lock the machine")?;
+        let pools = Pool::read_all(machine)?;
         Ok(Self {
             hardware: read_json(&machine.join("hardware.json"))?.context("no hardware.json")?,
             runtime: read_json(&machine.join("boot/runtime.json"))?.unwrap_or_default(),
@@ -88,6 +98,8 @@ impl World {
             root: root.to_owned(),
             power_fails: false,
             lock: Some(lock),
+            read: pools.clone(),
+            pools,
         })
     }
 
@@ -99,7 +111,22 @@ impl World {
         if self.lock.is_none() {
             return Ok(());
         }
+        for pool in &self.pools {
+            if !self.read.contains(pool) {
+                pool.write(&self.machine)?;
+            }
+        }
         write_json(&self.machine.join("boot/runtime.json"), &self.runtime)
+    }
+
+    /// Whether the state is kept in files and mounts are real; else it lives within one process, for its tests.
+    pub fn in_files(&self) -> bool {
+        self.lock.is_some()
+    }
+
+    /// Seconds since 1970.
+    pub fn now(&self) -> u64 {
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
     }
 
     /// The platform.

@@ -4,17 +4,24 @@
 //! accepts and texts it prints follow an upstream source that a comment names; everything else it refuses with
 //! [`Reply::refuse`].
 
+pub mod devfsadm;
 pub mod dladm;
+pub mod dumpadm;
 pub mod hostname;
 pub mod ifconfig;
 pub mod ipf;
 pub mod ipfstat;
 pub mod ipnat;
+pub mod mount;
 pub mod ndd;
 pub mod netstat;
+pub mod options;
 pub mod ping;
 pub mod route;
 pub mod routeadm;
+pub mod swap;
+pub mod zfs;
+pub mod zpool;
 
 use crate::{Reply, World, network};
 
@@ -35,7 +42,17 @@ pub const fn always(path: &'static str, run: fn(&mut World, &[&str]) -> Reply) -
 }
 
 /// The commands of this folder that are not the network's.
-const COMMANDS: &[Command] = &[always("/usr/bin/hostname", hostname::run)];
+const COMMANDS: &[Command] = &[
+    always("/usr/bin/hostname", hostname::run),
+    always("/usr/sbin/zpool", zpool::run),
+    always("/usr/sbin/zfs", zfs::run),
+    always("/usr/sbin/mount", mount::mount),
+    always("/usr/sbin/umount", mount::umount),
+    always("/usr/sbin/swap", swap::run),
+    always("/usr/sbin/dumpadm", dumpadm::run),
+    always("/usr/sbin/devfsadm", devfsadm::run),
+    always("/usr/bin/sync", devfsadm::sync),
+];
 
 /// All commands.
 pub fn all() -> impl Iterator<Item = &'static Command> {
