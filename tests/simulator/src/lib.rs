@@ -16,19 +16,27 @@
 // Texts are put together piece by piece as upstream prints them, and they are short.
 #![allow(clippy::format_push_string, clippy::format_collect)]
 
+#[cfg(target_env = "gnu")]
+mod boot;
 pub mod commands;
 mod era;
 mod faults;
 mod hardware;
+#[cfg(target_env = "gnu")]
+mod machine;
 pub mod network;
 pub mod program;
 mod reply;
 pub mod services;
+#[cfg(target_env = "gnu")]
+mod skeleton;
 pub mod storage;
 mod world;
 
 pub use era::Era;
 pub use faults::{Action, Fault};
 pub use hardware::{Disk, Hardware, Nic};
+#[cfg(target_env = "gnu")]
+pub use machine::{Boot, BootOptions, Machine, Output, static_program};
 pub use reply::Reply;
 pub use world::{Host, Runtime, World};

@@ -32,6 +32,18 @@ pub fn main() -> ExitCode {
     let argv: Vec<String> = env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
     let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
     let name = argv.first().and_then(|path| path.rsplit('/').next()).unwrap_or_default();
+    #[cfg(target_env = "gnu")]
+    if let ("simulator", [_, what @ ("boot" | "startd"), machine]) = (name, argv.as_slice()) {
+        let machine = Path::new(machine);
+        let done = if *what == "boot" { crate::boot::enter(machine) } else { crate::boot::startd(machine) };
+        return done.map_or_else(
+            |error| {
+                eprintln!("simulator {what}: {error:#}");
+                ExitCode::FAILURE
+            },
+            |()| ExitCode::SUCCESS,
+        );
+    }
     match play(Path::new(MACHINE), name, &argv) {
         Ok(status) => ExitCode::from(status),
         Err(error) => {
@@ -74,10 +86,13 @@ fn play(machine: &Path, name: &str, argv: &[&str]) -> Result<u8> {
         reply.stderr.extend_from_slice(format!("{line}\n").as_bytes());
     }
     world.store()?;
+    if matches!(name, "zpool" | "zfs" | "sync") && reply.status == 0 {
+        durable(&machine.join("boot/power.log"), "zfs")?;
+    }
     drop(world);
     if matches!(action, Some(Action::DieHalf | Action::DieAfter)) {
         log(None, b"power fails")?;
-        append(&machine.join("boot/power-failed"), name)?;
+        append(&machine.join("boot/killed"), name)?;
         // Whoever plays the boot sees the file and ends everything; nothing more may happen here.
         std::thread::sleep(Duration::from_hours(1));
         return Ok(1);
@@ -104,4 +119,10 @@ fn fault(world: &mut World, name: &str, arguments: &[&str]) -> Result<Option<Act
         }
     }
     Ok(action)
+}
+
+/// Tells the record of what a power failure would undo that a file system's files are on disk: a change of ZFS waits for the
+/// transaction group, unmounting for everything.
+pub(crate) fn durable(log: &Path, what: &str) -> Result<()> {
+    if log.exists() { append(log, &format!("durable {what}")) } else { Ok(()) }
 }

@@ -57,11 +57,14 @@ pub struct Runtime {
 pub struct Host {
     /// The node's name. A platform starts as `unknown`.
     pub name: String,
+    /// The machine's folder as the host names it.
+    #[serde(default)]
+    pub machine: String,
 }
 
 impl Default for Host {
     fn default() -> Self {
-        Self { name: "unknown".to_owned() }
+        Self { name: "unknown".to_owned(), machine: String::new() }
     }
 }
 

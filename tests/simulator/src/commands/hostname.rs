@@ -13,6 +13,13 @@ pub fn run(world: &mut World, argv: &[&str]) -> Reply {
                 return Reply::fail(1, "hostname: error in setting name: Invalid argument");
             }
             (*name).clone_into(&mut world.runtime.host.name);
+            if world.in_files() {
+                // uname and gethostname of programs under the shim read it there.
+                let file = world.machine.join("boot/hostname");
+                if std::fs::write(file, format!("{name}\n")).is_err() {
+                    return Reply::fail(1, "hostname: error in setting name: I/O error");
+                }
+            }
             Reply::ok()
         }
         _ => Reply::refuse("is not known with so many arguments"),

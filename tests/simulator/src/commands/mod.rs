@@ -7,6 +7,7 @@
 pub mod devfsadm;
 pub mod dladm;
 pub mod dumpadm;
+pub mod host;
 pub mod hostname;
 pub mod ifconfig;
 pub mod ipf;
@@ -19,10 +20,14 @@ pub mod options;
 pub mod ping;
 pub mod route;
 pub mod routeadm;
+pub mod svcadm;
+pub mod svccfg;
 pub mod swap;
+pub mod vmadm;
 pub mod zfs;
 pub mod zpool;
 
+use crate::services::methods;
 use crate::{Reply, World, network};
 
 /// A command.
@@ -52,14 +57,35 @@ const COMMANDS: &[Command] = &[
     always("/usr/sbin/dumpadm", dumpadm::run),
     always("/usr/sbin/devfsadm", devfsadm::run),
     always("/usr/bin/sync", devfsadm::sync),
+    always("/usr/sbin/svcadm", svcadm::run),
+    always("/usr/sbin/svccfg", svccfg::svccfg),
+    always("/usr/bin/svcprop", svccfg::svcprop),
+    always("/usr/bin/svcs", svccfg::svcs),
+    always("/usr/bin/bootparams", host::bootparams),
+    always("/usr/sbin/smbios", host::smbios),
+    always("/usr/bin/sysinfo", host::sysinfo),
+    always("/usr/sbin/prtconf", host::prtconf),
+    always("/usr/bin/uname", host::uname),
+    always("/usr/bin/disklist", host::disklist),
+    always("/usr/bin/diskinfo", host::diskinfo),
+    always("/usr/sbin/vmadm", vmadm::vmadm),
+    always("/usr/sbin/imgadm", vmadm::imgadm),
 ];
 
 /// All commands.
 pub fn all() -> impl Iterator<Item = &'static Command> {
-    COMMANDS.iter().chain(network::COMMANDS)
+    COMMANDS.iter().chain(network::COMMANDS).chain(methods::COMMANDS)
 }
 
 /// The command with the name.
 pub fn by_name(name: &str) -> Option<&'static Command> {
     all().find(|command| command.path.rsplit('/').next() == Some(name))
+}
+
+/// Calls a command as a method of the platform does.
+pub fn call(world: &mut World, argv: &[&str]) -> Reply {
+    match argv.first().and_then(|name| by_name(name)) {
+        Some(command) => (command.run)(world, argv),
+        None => Reply::refuse(format!("needs {argv:?}, which is not played")),
+    }
 }

@@ -122,9 +122,9 @@ impl Services {
                 let service = own.rsplit_once(':').map_or(own, |(service, _)| service);
                 match wanted {
                     Some(wanted) => own == wanted || service == wanted,
-                    None => [own, service].iter().any(|name| {
-                        *name == pattern || name.ends_with(&format!("/{pattern}"))
-                    }),
+                    None => [own, service]
+                        .iter()
+                        .any(|name| *name == pattern || name.ends_with(&format!("/{pattern}"))),
                 }
             })
             .cloned()
@@ -142,10 +142,10 @@ impl Services {
         }
         for (fmri, dependency) in manifest.dependents {
             for instance in self.matching(&fmri) {
-                if let Some(service) = self.instances.get_mut(&instance) {
-                    if !service.dependencies.contains(&dependency) {
-                        service.dependencies.push(dependency.clone());
-                    }
+                if let Some(service) = self.instances.get_mut(&instance)
+                    && !service.dependencies.contains(&dependency)
+                {
+                    service.dependencies.push(dependency.clone());
                 }
             }
         }
@@ -153,7 +153,8 @@ impl Services {
 
     /// The services that svc.startd would start now.
     pub fn ready(&self) -> Vec<String> {
-        let waiting = self.instances.values().filter(|service| service.enabled && service.state == State::Offline);
+        let waiting =
+            self.instances.values().filter(|service| service.enabled && service.state == State::Offline);
         waiting
             .filter(|service| self.dependencies_of(service, 0) == Held::Yes)
             .map(|service| service.fmri.clone())
@@ -183,16 +184,15 @@ impl Services {
             })
             .collect();
         let any = |held| each.contains(&held);
-        match dependency.grouping {
-            Grouping::RequireAll if any(Held::Never) => Held::Never,
-            Grouping::RequireAll | Grouping::OptionalAll if any(Held::NotYet) => Held::NotYet,
-            Grouping::RequireAll | Grouping::OptionalAll => Held::Yes,
-            Grouping::RequireAny if any(Held::Yes) => Held::Yes,
-            Grouping::RequireAny if any(Held::NotYet) => Held::NotYet,
-            Grouping::RequireAny => Held::Never,
-            Grouping::ExcludeAll if any(Held::Yes) || any(Held::NotYet) => Held::Never,
-            Grouping::ExcludeAll => Held::Yes,
-        }
+        // Of these states, the first that any of them has decides.
+        let (order, otherwise) = match dependency.grouping {
+            Grouping::RequireAll => ([Held::Never, Held::NotYet], Held::Yes),
+            Grouping::OptionalAll => ([Held::NotYet, Held::NotYet], Held::Yes),
+            Grouping::RequireAny => ([Held::Yes, Held::NotYet], Held::Never),
+            Grouping::ExcludeAll if any(Held::Yes) || any(Held::NotYet) => return Held::Never,
+            Grouping::ExcludeAll => return Held::Yes,
+        };
+        order.into_iter().find(|held| any(*held)).unwrap_or(otherwise)
     }
 
     /// A name without instance is as good as the best of its instances.
@@ -222,7 +222,9 @@ impl Services {
 mod tests {
     use super::*;
 
-    fn services(list: &[(&str, State, &[(Grouping, &str)])]) -> Services {
+    type Row<'a> = (&'a str, State, &'a [(Grouping, &'a str)]);
+
+    fn services(list: &[Row]) -> Services {
         let mut services = Services::default();
         for (name, state, dependencies) in list {
             let dependencies = dependencies

@@ -52,7 +52,11 @@ const STOCK: &[Stock] = &[
     service("network/loopback:default", "", &[(ALL, &["system/filesystem/usr"])]),
     Stock {
         since: "20200201",
-        ..service("network/early-admin:default", "", &[(ALL, &["network/loopback", "system/filesystem/smartdc"])])
+        ..service(
+            "network/early-admin:default",
+            "",
+            &[(ALL, &["network/loopback", "system/filesystem/smartdc"])],
+        )
     },
     service(
         "network/physical:default",
@@ -76,7 +80,12 @@ const STOCK: &[Stock] = &[
         "/lib/svc/method/ipfilter %m",
         &[(
             ALL,
-            &["system/filesystem/minimal", "network/physical", "system/identity:node", "system/identity:domain"],
+            &[
+                "system/filesystem/minimal",
+                "network/physical",
+                "system/identity:node",
+                "system/identity:domain",
+            ],
         )],
     ),
     service(
@@ -92,7 +101,11 @@ const STOCK: &[Stock] = &[
     service("system/filesystem/local:default", "", &[(ALL, &["milestone/single-user"])]),
     service("milestone/multi-user:default", "", &[(ALL, &["system/filesystem/local"])]),
     service("milestone/multi-user-server:default", "", &[(ALL, &["milestone/multi-user"])]),
-    service("system/console-login:default", "", &[(ALL, &["system/filesystem/minimal", "system/identity:node"])]),
+    service(
+        "system/console-login:default",
+        "",
+        &[(ALL, &["system/filesystem/minimal", "system/identity:node"])],
+    ),
     service("system/console-login:vt2", "", &[(ALL, &["system/filesystem/minimal"])]),
     service("system/console-login:vt3", "", &[(ALL, &["system/filesystem/minimal"])]),
     service("system/console-login:vt4", "", &[(ALL, &["system/filesystem/minimal"])]),
@@ -112,9 +125,16 @@ const STOCK: &[Stock] = &[
     service("network/dns/multicast:default", "", &[(ALL, &["milestone/multi-user"])]),
     service("network/smtp:sendmail", "", &[(ALL, &["system/filesystem/local"])]),
     service("network/sendmail-client:default", "", &[(ALL, &["system/filesystem/local"])]),
-    Stock { since: "20150401", ..service("smartdc/agent/ur:default", "", &[(ALL, &["milestone/single-user"])]) },
+    Stock {
+        since: "20150401",
+        ..service("smartdc/agent/ur:default", "", &[(ALL, &["milestone/single-user"])])
+    },
     service("system/smartdc/vmadmd:default", "", &[(ALL, &["milestone/multi-user"])]),
-    service("system/zones:default", "/lib/svc/method/svc-zones %m", &[(ALL, &["milestone/multi-user-server"])]),
+    service(
+        "system/zones:default",
+        "/lib/svc/method/svc-zones %m",
+        &[(ALL, &["milestone/multi-user-server"])],
+    ),
     service(
         "system/smartdc/init:default",
         "/lib/svc/method/smartdc-init %m",

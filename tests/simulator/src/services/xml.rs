@@ -40,7 +40,8 @@ pub fn parse(text: &str) -> Result<Element, String> {
             rest = after(rest, ">")?;
         } else if let Some(closing) = rest.strip_prefix('/') {
             let end = closing.find('>').ok_or("a tag does not end")?;
-            let element = stack.pop().filter(|_| !stack.is_empty()).ok_or("an element ends that never began")?;
+            let element =
+                stack.pop().filter(|_| !stack.is_empty()).ok_or("an element ends that never began")?;
             if element.name != closing[..end].trim() {
                 return Err(format!("{} ends as {}", element.name, &closing[..end]));
             }
@@ -101,7 +102,8 @@ mod tests {
 
     #[test]
     fn elements_attributes_and_comments() {
-        let text = "<?xml version='1.0'?><!DOCTYPE a SYSTEM 'x'><a b='1 &amp; 2'><!-- <c> --><d e=\"f\" /></a>";
+        let text =
+            "<?xml version='1.0'?><!DOCTYPE a SYSTEM 'x'><a b='1 &amp; 2'><!-- <c> --><d e=\"f\" /></a>";
         let element = parse(text).unwrap();
         assert_eq!((element.name.as_str(), element.attribute("b")), ("a", Some("1 & 2")));
         assert_eq!(element.children[0].attribute("e"), Some("f"));

@@ -111,6 +111,23 @@ impl World {
                 self.link_disk(at, &name);
             }
         }
+        self.write_disk_table();
+    }
+
+    /// Tells the shim which disks programs can open: the whole ones, by p0, and by the bare name if they have an EFI label.
+    fn write_disk_table(&self) {
+        if !self.in_files() {
+            return;
+        }
+        let mut table = String::new();
+        for name in &self.runtime.storage.visible {
+            let removable = self.hardware.disk(name).is_some_and(|disk| disk.removable);
+            let removable = if removable { " removable" } else { "" };
+            let host = &self.runtime.host.machine;
+            table += &format!("{name}p0 {host}/disks/{name} block=512{removable}\n");
+        }
+        // Without it the disks could not be opened, which shows.
+        let _ = std::fs::write(self.machine.join("boot/disks"), table);
     }
 
     /// The names in /dev/dsk and /dev/rdsk: symbolic links to what is in /devices. On x86 there are p0 to p4 and s0 to s15

@@ -150,6 +150,8 @@ impl World {
         }
         if self.in_files() {
             umount2(&self.path(dir), MntFlags::UMOUNT_NOFOLLOW).map_err(MountError)?;
+            crate::program::durable(&self.machine.join("boot/power.log"), dir)
+                .map_err(|_| MountError(Errno::EIO))?;
         }
         self.runtime.storage.mounts.remove(at);
         self.write_mnttab();

@@ -1,0 +1,47 @@
+//! A method for tests of the simulator: runs the commands of a file, one a line, and ends with the first status that is not 0.
+//!
+//! The file is `/etc/scripted/NAME`, NAME being what the program is called. A line is words separated by blanks; `exit N` ends
+//! it, `write FILE WORDS...` writes a file, `- COMMAND` ignores the command's status.
+
+use std::process::{Command, ExitCode};
+use std::{env, fs};
+
+fn main() -> ExitCode {
+    let path = env::args().next().unwrap_or_default();
+    let name = path.rsplit('/').next().unwrap_or_default();
+    let script = fs::read_to_string(format!("/etc/scripted/{name}")).unwrap_or_default();
+    for line in script.lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words.as_slice() {
+            [] => {}
+            ["exit", status] => return ExitCode::from(status.parse::<u8>().unwrap_or(1)),
+            ["write", file, text @ ..] => {
+                if let Err(error) = fs::write(file, text.join(" ") + "\n") {
+                    eprintln!("{file}: {error}");
+                    return ExitCode::FAILURE;
+                }
+            }
+            ["-", command, arguments @ ..] => {
+                run(command, arguments);
+            }
+            [command, arguments @ ..] => {
+                let status = run(command, arguments);
+                if status != 0 {
+                    return ExitCode::from(status);
+                }
+            }
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn run(command: &str, arguments: &[&str]) -> u8 {
+    println!("+ {command} {}", arguments.join(" "));
+    match Command::new(command).args(arguments).env_clear().status() {
+        Ok(status) => status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(255),
+        Err(error) => {
+            eprintln!("{command}: {error}");
+            127
+        }
+    }
+}

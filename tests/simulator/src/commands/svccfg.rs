@@ -1,0 +1,170 @@
+//! `svccfg`, `svcprop` and `svcs`: usr/src/cmd/svc/{svccfg,svcprop,svcs}, the same 2013 to 2022.
+
+use super::options::Options;
+use crate::services::read_manifest;
+use crate::{Reply, World};
+
+/// `svccfg import FILE`, `svccfg validate FILE`, `svccfg -s FMRI setprop|addpg|delprop|refresh ...`.
+pub fn svccfg(world: &mut World, argv: &[&str]) -> Reply {
+    configure(world, argv.get(1..).unwrap_or_default()).unwrap_or_else(|reply| reply)
+}
+
+fn configure(world: &mut World, arguments: &[&str]) -> Result<Reply, Reply> {
+    let options = Options::parse(arguments, "s:")?;
+    let words = options.operands.as_slice();
+    match (options.value('s'), words) {
+        (None, ["import", file]) => {
+            let manifest = read(world, file)?;
+            world.runtime.services.import(manifest);
+            Ok(Reply::ok())
+        }
+        (None, ["validate", file]) => read(world, file).map(|_| Reply::ok()),
+        (Some(entity), words) => edit(world, entity, words),
+        _ => Err(Reply::refuse(format!("is not played for {arguments:?}"))),
+    }
+}
+
+fn read(world: &World, file: &str) -> Result<crate::services::Manifest, Reply> {
+    let text = std::fs::read_to_string(world.path(file)).map_err(|_| {
+        Reply::fail(1, format!("svccfg: couldn't open \"{file}\": No such file or directory"))
+    })?;
+    read_manifest(&text).map_err(|error| {
+        Reply::fail(1, "svccfg: couldn't parse document".to_string()).with_stderr(format!("{file}: {error}"))
+    })
+}
+
+/// The instance that an entity means: itself, or a service's only one. Properties of services and instances are kept together.
+fn entity(world: &World, name: &str) -> Result<String, Reply> {
+    let found = world.runtime.services.matching(name);
+    let default = found.iter().find(|fmri| fmri.ends_with(":default"));
+    match (found.as_slice(), default) {
+        ([only], _) => Ok(only.clone()),
+        ([], _) => {
+            Err(Reply::fail(1, format!("svccfg: Pattern '{name}' doesn't match any instances or services")))
+        }
+        (_, Some(default)) => Ok(default.clone()),
+        _ => Err(Reply::fail(1, format!("svccfg: Pattern '{name}' matches multiple instances or services"))),
+    }
+}
+
+fn edit(world: &mut World, name: &str, words: &[&str]) -> Result<Reply, Reply> {
+    let fmri = entity(world, name)?;
+    let Some(service) = world.runtime.services.instances.get_mut(&fmri) else { return Ok(Reply::ok()) };
+    match words {
+        ["refresh"] => {
+            service.running = service.properties.clone();
+            if name.contains(':') && name.trim_start_matches("svc:").contains(':') {
+                let order = (fmri, "refresh".to_owned());
+                world.runtime.services.orders.push(order);
+            }
+        }
+        ["addpg", group, _kind] => {
+            if !service.groups.insert((*group).to_owned()) {
+                return Err(Reply::fail(
+                    1,
+                    format!("svccfg: The \"{group}\" property group already exists."),
+                ));
+            }
+        }
+        ["delprop", property] => {
+            if service.properties.remove(*property).is_none() {
+                return Err(Reply::fail(1, "svccfg: No such property"));
+            }
+        }
+        ["setprop", assignment @ ..] => {
+            let text = assignment.join(" ");
+            let (property, value) =
+                text.split_once('=').ok_or_else(|| Reply::fail(1, "svccfg: Syntax error."))?;
+            let (property, value) = (property.trim(), value.trim());
+            let kinds =
+                ["astring:", "boolean:", "count:", "integer:", "ustring:", "host:", "net_address_v4:"];
+            let kind = kinds.iter().find(|kind| value.starts_with(**kind));
+            let value = kind.map_or(value, |kind| value[kind.len()..].trim()).trim_matches('"');
+            let group = property.split_once('/').ok_or_else(|| Reply::fail(1, "svccfg: Syntax error."))?.0;
+            if !service.groups.contains(group) {
+                return Err(Reply::fail(1, format!("svccfg: No such property group \"{group}\".")));
+            }
+            if kind.is_none() && !service.properties.contains_key(property) {
+                return Err(Reply::fail(1, "svccfg: Type required for new properties."));
+            }
+            service.properties.insert(property.to_owned(), value.to_owned());
+        }
+        _ => return Err(Reply::refuse(format!("is not played for {words:?}"))),
+    }
+    Ok(Reply::ok())
+}
+
+/// `svcprop [-c] -p GROUP/NAME FMRI`: -c shows what was edited, without it what the service runs with.
+pub fn svcprop(world: &mut World, argv: &[&str]) -> Reply {
+    let options = match Options::parse(argv.get(1..).unwrap_or_default(), "cp:") {
+        Ok(options) => options,
+        Err(reply) => return reply,
+    };
+    let (Some(property), [name]) = (options.value('p'), options.operands.as_slice()) else {
+        return Reply::refuse("is played with -p and one service only");
+    };
+    let found = world.runtime.services.matching(name);
+    let [fmri] = found.as_slice() else {
+        return Reply::fail(1, format!("svcprop: Pattern '{name}' doesn't match any entities"));
+    };
+    let Some(service) = world.runtime.services.instances.get(fmri) else { return Reply::ok() };
+    let values = if options.has('c') { &service.properties } else { &service.running };
+    match (property, values.get(property)) {
+        ("restarter/state", _) => Reply::text(format!("{}\n", service.state.word())),
+        ("general/enabled", _) => Reply::text(format!("{}\n", service.enabled)),
+        (_, Some(value)) if value.is_empty() => Reply::text("\"\"\n"),
+        (_, Some(value)) => {
+            // print_property: blanks and what a shell takes apart are quoted.
+            let quoted: String = value
+                .chars()
+                .flat_map(|c| if " \t\\;&|<>()$`'\"*?[]#~=%".contains(c) { vec!['\\', c] } else { vec![c] })
+                .collect();
+            Reply::text(format!("{quoted}\n"))
+        }
+        (_, None) => {
+            let what = if property.contains('/') { "property" } else { "property group" };
+            Reply::fail(1, format!("svcprop: Couldn't find {what} `{property}' for instance `{fmri}'."))
+        }
+    }
+}
+
+/// `svcs [-H] [-o COLUMNS] [F...]`.
+pub fn svcs(world: &mut World, argv: &[&str]) -> Reply {
+    let options = match Options::parse(argv.get(1..).unwrap_or_default(), "Hao:") {
+        Ok(options) => options,
+        Err(reply) => return reply,
+    };
+    let columns: Vec<&str> = options.value('o').unwrap_or("state,stime,fmri").split(',').collect();
+    let services = &world.runtime.services;
+    let mut reply = Reply::ok();
+    let mut names: Vec<String> = Vec::new();
+    for pattern in &options.operands {
+        let found = services.matching(pattern);
+        if found.is_empty() {
+            reply.status = 1;
+            reply = reply.with_stderr(format!("svcs: Pattern '{pattern}' doesn't match any instances"));
+        }
+        names.extend(found);
+    }
+    if options.operands.is_empty() {
+        let shown = services.instances.values().filter(|service| options.has('a') || service.enabled);
+        names = shown.map(|service| service.fmri.clone()).collect();
+    }
+    let mut text = String::new();
+    if !options.has('H') && !names.is_empty() {
+        text += &format!("{}\n", columns.join(" ").to_uppercase());
+    }
+    for service in names.iter().filter_map(|fmri| services.instances.get(fmri)) {
+        let cell = |column: &&str| match *column {
+            "state" | "sta" => service.state.word().to_owned(),
+            "stime" => "0:00:00".to_owned(),
+            "svc" => {
+                service.fmri.trim_start_matches("svc:/").split(':').next().unwrap_or_default().to_owned()
+            }
+            _ => service.fmri.clone(),
+        };
+        text += &format!("{}\n", columns.iter().map(cell).collect::<Vec<_>>().join(" "));
+    }
+    reply.stdout = text.into_bytes();
+    reply
+}
