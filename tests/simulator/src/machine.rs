@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -443,9 +444,17 @@ fn player() -> Result<PathBuf> {
 }
 
 fn build(name: &str, target: &[&str]) -> Result<()> {
+    // Once a process: asking cargo takes longer than a boot.
+    static BUILT: Mutex<Vec<String>> = Mutex::new(Vec::new());
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    let key = format!("{name} {target:?}");
+    if built.contains(&key) {
+        return Ok(());
+    }
     let mut cargo = guests::cargo();
     cargo.args(["build", "--quiet", "--locked", "--package", "kiln-simulator", "--bin", name]).args(target);
     let status = cargo.status().context("cannot start cargo")?;
     ensure!(status.success(), "{name} does not build");
+    built.push(key);
     Ok(())
 }

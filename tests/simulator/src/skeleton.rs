@@ -90,6 +90,10 @@ pub fn fill(root: &Path, hardware: &Hardware, simulator: &Path) -> Result<()> {
 
 /// A hard link, or a copy where none can be made.
 fn link(from: &Path, to: &Path) -> Result<()> {
+    if to.exists() {
+        // The same program already: to copy it over itself would leave nothing of it.
+        return Ok(());
+    }
     fs::hard_link(from, to)
         .or_else(|_| fs::copy(from, to).map(|_| ()))
         .with_context(|| format!("cannot make {}", to.display()))

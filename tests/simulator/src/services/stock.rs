@@ -49,7 +49,12 @@ const STOCK: &[Stock] = &[
         "/lib/svc/method/manifest-import",
         &[(ALL, &["system/filesystem/minimal"]), (OPTIONAL, &["system/smartdc/config"])],
     ),
-    service("network/loopback:default", "", &[(ALL, &["system/filesystem/usr"])]),
+    service("network/loopback:default", "/lib/svc/method/net-loopback", &[(ALL, &["system/filesystem/usr"])]),
+    service(
+        "network/routing-setup:default",
+        "/lib/svc/method/net-routing-setup",
+        &[(ALL, &["network/physical", "network/loopback"]), (OPTIONAL, &["system/filesystem/minimal"])],
+    ),
     Stock {
         since: "20200201",
         ..service(
