@@ -71,7 +71,7 @@ fn known_uuid() -> Option<String> {
     if let Some(uuid) = files::read(&kept, 64).ok().as_deref().and_then(uuid) {
         return Some(uuid);
     }
-    let uuid = uuid(&boot::metadata(PATIENCE).get("sdc:uuid").ok()??)?;
+    let uuid = uuid(&boot::metadata(PATIENCE).lookup("sdc:uuid").value()?)?;
     // Not everybody may write it, and then the host is asked again.
     let _ = fs::create_dir_all(state::FOLDER)
         .and_then(|()| files::replace(&kept, uuid.as_bytes(), Owner { mode: 0o600, ids: None }));

@@ -6,10 +6,15 @@ mod identity;
 mod stage;
 
 use std::fs;
+use std::net::UdpSocket;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::process::Stdio;
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use kiln_shim::{Counts, Moment, trace};
+use kiln_shim::{Counts, Moment, clock, trace};
 use rustix::fs::{FlockOperation, fcntl_lock};
+use rustix::process::{Flock, FlockType, Pid, Signal, fcntl_getlk, kill_process};
 use serde_json::{Value, json};
 use stage::{Ended, PROGRAM, Stage};
 
@@ -224,4 +229,97 @@ fn hazard_25_smbios_does_not_call_itself() {
     let ended = stage.by_hand(&["/system/usr/bin/smbios", "-t", "1"]);
     assert_eq!(ended.code, Some(1));
     assert_eq!(ended.stderr, "smbios: /usr/sbin/smbios is not the platform's program\n");
+}
+
+#[test]
+fn the_log_survives_on_the_pool_and_only_there() {
+    let stage = Stage::new();
+    let note = |state: Value, mounts: &str| {
+        let folder = stage.path("/etc/svc/volatile/guest-init");
+        fs::create_dir_all(&folder).expect("a folder");
+        fs::write(folder.join("state.json"), state.to_string()).expect("written");
+        fs::write(stage.path("/etc/mnttab"), mounts).expect("written");
+    };
+    let (pool, mounted) = (json!({"name": "zones", "guid": 7}), "zones/var\t/var\tzfs\trw\t1\n");
+    let log = stage.path("/var/log/guest-init.log");
+    for (state, mounts) in [
+        (json!({}), mounted),
+        (json!({"pool": pool, "rescue": "no disk"}), mounted),
+        (json!({"pool": pool}), "/devices/ramdisk:a\t/\tufs\trw\t1\n"),
+    ] {
+        note(state, mounts);
+        assert_eq!(stage.method(&[INIT, "start"]).code, Some(0));
+        assert!(!log.exists());
+    }
+    note(json!({"pool": pool}), mounted);
+    let ended = stage.method(&[INIT, "start"]);
+    let kept = fs::read_to_string(&log).expect("a log");
+    let (date, lines) = kept.split_once('\n').expect("lines");
+    assert!(date.starts_with("--- 20"), "{kept}");
+    assert_eq!(lines, ended.stderr);
+    assert!(lines.contains("guest-init init: tool-logs: nothing to do\n"), "{kept}");
+}
+
+#[test]
+fn hazard_18_a_silent_host_costs_little_time_and_no_failure() {
+    let stage = Stage::new();
+    // A port on which nobody ever answers.
+    fs::write(stage.path("/dev/term/b"), "").expect("a file");
+    let ended = stage.method(&[INIT, "start"]);
+    assert_eq!(ended.code, Some(0));
+    assert_eq!(stage.result_of("init")["failed"], json!([]));
+    assert!(ended.stderr.contains("the host was not told how it went"), "{ended:?}");
+}
+
+/// The process that keeps the time, which ends with the test.
+struct Keeper(Pid);
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        // It may be gone.
+        let _ = kill_process(self.0, Signal::KILL);
+    }
+}
+
+#[test]
+fn an_old_platform_gets_its_time_from_us() {
+    let Ok(server) = UdpSocket::bind("127.0.0.1:123") else {
+        assert!(std::env::var_os("KILN_REQUIRE_TOOLS").is_none(), "cannot serve time at port 123");
+        eprintln!("SKIPPED: cannot serve time at port 123");
+        return;
+    };
+    let stage = Stage::new();
+    fs::create_dir_all(stage.path("/etc/inet")).expect("a folder");
+    fs::write(stage.path("/etc/inet/ntp.conf"), "server 127.0.0.1 iburst\n").expect("written");
+    let file = stage.path("/clock");
+    clock::set(&file, 0).expect("a clock");
+    let settings = stage.settings().time_scale(1).clock(&file);
+    let mut method = stage.command(&["/lib/svc/method/ntp", "start"], &settings);
+    method.env("SMF_FMRI", "svc:/network/ntp:default").stdout(Stdio::null()).stderr(Stdio::null());
+    assert!(method.status().expect("it runs").success(), "the method leaves a process and ends");
+    let mut question = [0; 512];
+    let (length, client) = server.recv_from(&mut question).expect("a question");
+    let lock =
+        fs::File::open(stage.path("/etc/svc/volatile/guest-init/ntp.lock")).expect("it holds its lock");
+    let held = fcntl_getlk(&lock, &Flock::from(FlockType::WriteLock)).expect("asked").expect("held");
+    let keeper = Keeper(held.pid.expect("a process"));
+    assert_eq!((length, question[0]), (48, 0x23));
+    // An hour ahead.
+    let seconds =
+        SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").as_secs() + 3600 + 2_208_988_800;
+    let mut answer = [0; 48];
+    answer[..2].copy_from_slice(&[0x24, 2]);
+    answer[24..32].copy_from_slice(&question[40..48]);
+    for at in [32, 40] {
+        answer[at..at + 4].copy_from_slice(&(seconds as u32).to_be_bytes());
+    }
+    server.send_to(&answer, client).expect("answered");
+    let offset = (0..1000).find_map(|_| {
+        thread::sleep(Duration::from_millis(10));
+        Some(clock::read(&file).expect("a clock").offset).filter(|offset| *offset != 0)
+    });
+    // Whole seconds were told, and the answer was on its way for at most two.
+    let minutes = offset.expect("the clock was set") / 60_000_000_000;
+    assert!((59..=60).contains(&minutes), "{offset:?}");
+    drop(keeper);
 }
