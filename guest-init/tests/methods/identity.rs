@@ -163,6 +163,37 @@ fn a_host_that_never_spoke_leaves_a_guest_that_asks_for_an_address() {
 }
 
 #[test]
+fn hazard_17_a_machine_with_other_interfaces_finds_its_network() {
+    let stage = Stage::of(machine());
+    switch_on(&stage, &state());
+    assert_eq!(boot(&stage).0, json!([]));
+    let mut other = state();
+    other["links"] = json!([{"name": "vioif0", "mac": [2, 8, 0x20, 0, 0, 9]}]);
+    switch_on(&stage, &other);
+    assert_eq!(boot(&stage).0, json!([]));
+    let config = read(&stage, "/usbkey/config");
+    assert!(
+        lines(&config).contains(&"admin_nic=02:08:20:00:00:09") && !config.contains("admin_ip"),
+        "{config}"
+    );
+    switch_on(&stage, &state());
+    assert_eq!(boot(&stage).0, json!([]));
+    assert_eq!(lines(&read(&stage, "/usbkey/config")), EXPECTED);
+}
+
+#[test]
+fn a_file_of_the_owner_stays_as_it_is() {
+    let stage = Stage::of(machine());
+    switch_on(&stage, &state());
+    let own = "# mine\nadmin_nic=2:8:20:0:0:1\nhostname='mine'\nnat=no\nx=$(id)\n";
+    fs::write(stage.path("/usbkey/config"), own).expect("written");
+    assert_eq!(boot(&stage).0, json!([]));
+    assert_eq!(read(&stage, "/usbkey/config"), own);
+    assert!(read(&stage, "/dev/console").contains("/usbkey/config: line 5: "));
+    assert!(!read(&stage, "/etc/inet/ntp.conf").contains(" mask "), "its settings count");
+}
+
+#[test]
 fn in_rescue_mode_nothing_is_written_to_a_disk() {
     let stage = Stage::of(machine());
     let mut state = state();
