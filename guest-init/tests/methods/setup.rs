@@ -1,0 +1,239 @@
+//! The setup phase as SMF runs it, with the simulator under the names of illumos' commands.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::IpAddr;
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use guest_mdata::wire;
+use kiln_shim::guests;
+use kiln_simulator::network::model::{From, Model, Service};
+use kiln_simulator::program::Logged;
+use kiln_simulator::{Hardware, Nic, World, commands};
+use serde_json::{Value, json};
+
+use crate::stage::Stage;
+
+const SETUP: &str = "/lib/svc/method/smartos-setup";
+const MACHINE: &str = "/.simulator";
+const KEYS: &str = "/opt/custom/root/.ssh/authorized_keys";
+
+/// How many commands the phase may run when a guest with one card boots.
+const MOST_COMMANDS: usize = 15;
+
+/// An SSH key of this type.
+fn key(kind: &str) -> String {
+    let mut blob = (kind.len() as u32).to_be_bytes().to_vec();
+    blob.extend_from_slice(kind.as_bytes());
+    blob.extend_from_slice(&[0, 0, 0, 4, 1, 2, 3, 4]);
+    format!("{kind} {} owner", String::from_utf8(wire::base64_encode(&blob)).expect("base64 is text"))
+}
+
+fn machine(key: &str) -> Value {
+    json!({
+        "uuid": "5f2b5b0a-0000-4000-8000-000000000001",
+        "hostname": "web",
+        "nics": [{"interface": "net0", "mac": "02:08:20:00:00:00", "primary": true, "nic_tag": "external",
+            "ip": "10.0.0.5", "netmask": "255.255.255.0", "gateway": "10.0.0.1", "ips": ["10.0.0.5/24"],
+            "gateways": ["10.0.0.1"]}],
+        "customer_metadata": {"root_authorized_keys": key},
+    })
+}
+
+/// The simulator, for any root folder.
+fn simulator() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        const TARGET: &str = "x86_64-unknown-linux-musl";
+        let mut cargo = guests::cargo();
+        cargo.args([
+            "build",
+            "--quiet",
+            "--locked",
+            "--package",
+            "kiln-simulator",
+            "--bin",
+            "simulator",
+            "--target",
+        ]);
+        assert!(cargo.arg(TARGET).status().expect("cargo starts").success());
+        kiln_harness::scratch::target_folder().join(TARGET).join("debug/simulator")
+    })
+}
+
+/// A guest right before the phase: its pool is mounted, and the platform's network service has done its part.
+fn guest(key: &str) -> Stage {
+    let stage = Stage::of(machine(key));
+    for folder in
+        ["/etc/svc/volatile/guest-init", "/etc/default", "/root", "/opt/custom/root", "/.simulator/boot"]
+    {
+        fs::create_dir_all(stage.path(folder)).expect("a folder");
+    }
+    for (path, text) in [
+        ("/etc/shadow", "daemon:NP:6445::::::\nroot:NP:6445::::::\n".to_owned()),
+        (
+            "/etc/svc/volatile/guest-init/state.json",
+            json!({
+                "pool": {"name": "zones", "guid": 7},
+                "links": [{"name": "e1000g0", "mac": [2, 8, 0x20, 0, 0, 0]}],
+            })
+            .to_string(),
+        ),
+    ] {
+        fs::write(stage.path(path), text).expect("written");
+    }
+    symlink("guest-init", stage.path(SETUP)).expect("linked");
+    let mut hardware = Hardware::usual("20141030T081701Z");
+    hardware.nics =
+        vec![Nic { link: "e1000g0".into(), mac: "02:08:20:00:00:00".into(), up: true, dhcp: None }];
+    fs::write(stage.path("/.simulator/hardware.json"), serde_json::to_vec(&hardware).expect("JSON"))
+        .expect("written");
+    // By another process, because what this one has open for writing could not be started by a thread of its own.
+    let program = stage.path("/.simulator/program");
+    assert!(Command::new("cp").arg(simulator()).arg(&program).status().expect("cp starts").success());
+    for command in commands::all() {
+        let path = stage.path(command.path);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+        fs::hard_link(&program, path).expect("linked");
+    }
+    let mut world = world(&stage);
+    world.runtime.network.start_loopback();
+    for line in [
+        "dladm init-phys",
+        "ifconfig e1000g0 plumb 10.0.0.5/24 up",
+        "route -n add default 10.0.0.1",
+        "dladm create-etherstub -t vswitch0",
+    ] {
+        let argv: Vec<&str> = line.split(' ').collect();
+        let command = commands::by_name(argv[0]).expect("a command");
+        assert_eq!((command.run)(&mut world, &argv).status, 0, "{line}");
+    }
+    world.store().expect("stored");
+    drop(world);
+    stage
+}
+
+fn world(stage: &Stage) -> World {
+    World::load(&stage.path(MACHINE), &stage.path("/")).expect("a machine")
+}
+
+/// Runs the phase; gives what failed and what it changed.
+fn boot(stage: &Stage) -> (BTreeSet<String>, Value) {
+    assert_eq!(stage.method(&[SETUP, "start"]).code, Some(0));
+    assert!(!stage.path("/.simulator/complaints.log").exists());
+    let result = stage.result_of("setup");
+    let failed = result["failed"].as_array().expect("a list").iter();
+    let mut failed: BTreeSet<String> =
+        failed.map(|step| step[0].as_str().expect("a name").to_owned()).collect();
+    // The name of the machine is this system's, whose simulator cannot change it.
+    failed.remove("hostname");
+    if commands::by_name("svcadm").is_none() {
+        failed.remove("services");
+    }
+    (failed, result["changed"].clone())
+}
+
+/// The commands that were run since `before`.
+fn commands_run(stage: &Stage, before: usize) -> Vec<String> {
+    let log = fs::read_to_string(stage.path("/.simulator/commands.log")).unwrap_or_default();
+    let lines = log.lines().skip(before);
+    let read = |line| serde_json::from_str::<Logged>(line).expect("a line").argv.join(" ");
+    lines.map(read).collect()
+}
+
+fn passes(stage: &Stage, from: From, to: &str, service: Service) -> bool {
+    let to: IpAddr = to.parse().expect("an address");
+    Model::new(&world(stage).runtime.network).connect(from, to, service).is_passed()
+}
+
+fn is_converged(stage: &Stage) {
+    let keys = fs::read_to_string(stage.path(KEYS)).expect("there are keys");
+    assert!(keys.contains(&key("ssh-rsa")), "{keys}");
+    assert_eq!(fs::metadata(stage.path(KEYS)).expect("there").mode() & 0o777, 0o600);
+    assert!(passes(stage, From::outside("e1000g0", "198.51.100.7"), "10.0.0.5", Service::Tcp(22)));
+    assert!(!passes(stage, From::outside("e1000g0", "198.51.100.7"), "10.0.0.5", Service::Tcp(111)));
+    assert!(passes(stage, From::zone("172.16.9.3"), "198.51.100.7", Service::Tcp(443)));
+    assert!(!passes(stage, From::zone("172.16.9.3"), "172.16.9.1", Service::Tcp(111)));
+}
+
+#[test]
+fn a_guest_is_set_up_with_few_commands_and_left_alone_afterwards() {
+    let stage = guest(&key("ssh-rsa"));
+    let (failed, changed) = boot(&stage);
+    assert!(failed.is_empty(), "{failed:?}: {}", stage.result_of("setup"));
+    let changed: Vec<&str> = changed.as_array().expect("a list").iter().filter_map(Value::as_str).collect();
+    for step in ["home", "keys", "zone-network", "firewall", "nat", "forwarding"] {
+        assert!(changed.contains(&step), "{changed:?}");
+    }
+    is_converged(&stage);
+    assert_eq!(fs::read_link(stage.path("/root")).expect("a link"), Path::new("/opt/custom/root"));
+    assert_eq!(fs::read_to_string(stage.path("/etc/nodename")).expect("written"), "web\n");
+    assert_eq!(stage.state()["has_usable_key"], true);
+    let run = commands_run(&stage, 0);
+    let missing = usize::from(commands::by_name("svcadm").is_none());
+    assert!(run.len() + missing <= MOST_COMMANDS, "{run:#?}");
+
+    let before = world(&stage).runtime;
+    let (failed, changed) = boot(&stage);
+    assert!(failed.is_empty());
+    let changed: Vec<&Value> =
+        changed.as_array().expect("a list").iter().filter(|step| *step != "hostname").collect();
+    assert!(changed.is_empty(), "{changed:?}");
+    assert_eq!(world(&stage).runtime.network, before.network, "nothing is changed a second time");
+    let again = commands_run(&stage, run.len());
+    let is_reading = |line: &String| {
+        ["hostname", "ifconfig -a", "ipfstat", "ipnat -l"].iter().any(|start| {
+            line.strip_prefix("/usr/sbin/")
+                .or(line.strip_prefix("/usr/bin/"))
+                .unwrap_or(line)
+                .starts_with(start)
+        })
+    };
+    assert!(again.iter().all(is_reading), "{again:#?}");
+}
+
+#[test]
+fn without_a_key_that_works_there_is_a_password_on_the_console() {
+    let stage = guest(&key("ssh-ed25519"));
+    let (failed, changed) = boot(&stage);
+    assert!(failed.is_empty() && changed.as_array().expect("a list").contains(&json!("access")));
+    let console = fs::read_to_string(stage.path("/dev/console")).expect("a console");
+    assert!(
+        console.contains("no SSH key to log in with") && console.contains("with the password "),
+        "{console}"
+    );
+    assert!(fs::read_to_string(stage.path("/etc/shadow")).expect("read").contains("\nroot:$5$"));
+    assert!(fs::read_to_string(stage.path(KEYS)).expect("written").contains("ssh-ed25519"));
+}
+
+#[test]
+fn hazard_21_whatever_command_fails_the_keys_are_in_and_the_next_run_mends_the_rest() {
+    let whole = guest(&key("ssh-rsa"));
+    boot(&whole);
+    let run = commands_run(&whole, 0);
+    for (number, line) in run.iter().enumerate() {
+        let words: Vec<&str> = line.split(' ').collect();
+        let name = words[0].rsplit('/').next().expect("a name");
+        for action in
+            [json!({"fail": {"status": 1, "stderr": "no luck"}}), json!({"garbage": [0, 255, 10, 58]})]
+        {
+            let stage = guest(&key("ssh-rsa"));
+            let fault = json!([{"command": name, "arguments": words[1..], "nth": 1, "action": action}]);
+            fs::write(stage.path("/.simulator/faults.json"), fault.to_string()).expect("written");
+            boot(&stage);
+            let keys = fs::read_to_string(stage.path(KEYS)).expect("there are keys");
+            assert!(keys.contains(&key("ssh-rsa")), "{number} {line}: {keys}");
+            assert!(
+                passes(&stage, From::outside("e1000g0", "198.51.100.7"), "10.0.0.5", Service::Tcp(22)),
+                "{number} {line} {action}"
+            );
+            fs::remove_file(stage.path("/.simulator/faults.json")).expect("removed");
+            let (failed, _) = boot(&stage);
+            assert!(failed.is_empty(), "{line} {action}: {failed:?} {}", stage.result_of("setup"));
+            is_converged(&stage);
+        }
+    }
+}
