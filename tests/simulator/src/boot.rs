@@ -14,11 +14,11 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::wait;
 use nix::unistd::{Pid, getegid, geteuid};
 
-use crate::World;
 use crate::machine::{Output, Plan, Report, log_name};
 use crate::services::methods::manifests;
 use crate::services::{State, read_manifest, stock};
-use crate::world::{read_json, write_json};
+use crate::world::{append, read_json, write_json};
+use crate::{World, fat};
 
 /// How often svc.startd starts a method that fails before it gives up.
 const TRIES: u32 = 3;
@@ -337,6 +337,9 @@ impl Startd {
             let policy =
                 self.plan.cut.and_then(|at| power::Policy::ALL.get(at)).unwrap_or(&power::Policy::Drop);
             power::cut(&log, *policy)?;
+        }
+        for problem in fat::impossible(&self.machine.join("key"))? {
+            append(&self.machine.join("complaints.log"), &format!("simulator: on the key, {problem}"))?;
         }
         write_json(&self.machine.join("boot/report.json"), &self.report)
     }

@@ -20,6 +20,8 @@
 mod boot;
 pub mod commands;
 mod era;
+#[cfg(target_env = "gnu")]
+mod fat;
 mod faults;
 mod hardware;
 #[cfg(target_env = "gnu")]
