@@ -116,10 +116,11 @@ impl Property<'_> {
 fn lines(output: &[u8]) -> impl Iterator<Item = Line<'_>> {
     let mut in_system = false;
     output.split_inclusive(|&byte| byte == b'\n').map(move |bytes| {
-        if bytes.first().is_some_and(|byte| !byte.is_ascii_whitespace()) {
+        let is_indented = bytes.first().is_some_and(u8::is_ascii_whitespace);
+        if !is_indented {
             in_system = bytes.split(u8::is_ascii_whitespace).any(|word| word == b"SMB_TYPE_SYSTEM");
         }
-        let colon = bytes.windows(2).position(|pair| pair == b": ").filter(|_| in_system);
+        let colon = bytes.windows(2).position(|pair| pair == b": ").filter(|_| in_system && is_indented);
         let of_system = colon.map(|colon| Property {
             name: bytes[..colon].trim_ascii(),
             value: bytes[colon + 2..].trim_ascii(),
@@ -159,6 +160,8 @@ fn corrected(output: &[u8], uuid: &str) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const RIGHT: &str = "5f2b5b0a-1111-4000-8000-000000000001";
@@ -214,6 +217,17 @@ mod tests {
             "",
         ] {
             assert_eq!(uuid(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_platforms_program_may_say_anything(text in "([ A-Za-z:\n]|SMB_TYPE_SYSTEM |UUID: ){0,60}") {
+            let corrected = corrected(text.as_bytes(), RIGHT);
+            prop_assert_eq!(has_uuid(text.as_bytes()), has_uuid(&corrected));
+            if !has_uuid(text.as_bytes()) {
+                prop_assert_eq!(corrected, text.into_bytes());
+            }
         }
     }
 }

@@ -80,3 +80,131 @@ pub fn run(phase: &Phase, purpose: Purpose, guest: &mut Guest<'_>) -> PhaseResul
 fn deadline(clock: &dyn Clock, step: &dyn Step) -> std::time::Duration {
     clock.now().saturating_add(step.limit())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Duration;
+
+    use anyhow::{Result, bail};
+    use guest_mdata::Monotonic;
+    use guest_mdata::source::Recorded;
+
+    use super::*;
+    use crate::command::double::Double;
+    use crate::engine::Log;
+    use crate::phase::identity::metadata::Metadata;
+    use crate::platform::Platform;
+    use crate::state::State;
+
+    /// A step for tests: what it finds, whether it can do it, and whether that helps.
+    struct Lamp {
+        name: &'static str,
+        is_on: AtomicBool,
+        bulb: Bulb,
+        on_failure: OnFailure,
+    }
+
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    enum Bulb {
+        Good,
+        Stuck,
+        Dead,
+        Missing,
+    }
+
+    impl Lamp {
+        const fn new(name: &'static str, bulb: Bulb, on_failure: OnFailure) -> Self {
+            Self { name, is_on: AtomicBool::new(false), bulb, on_failure }
+        }
+    }
+
+    impl Step for Lamp {
+        fn name(&self) -> &'static str {
+            self.name
+        }
+
+        fn on_failure(&self) -> OnFailure {
+            self.on_failure
+        }
+
+        fn check(&self, _: &mut Guest<'_>) -> Result<Finding> {
+            match (self.bulb, self.is_on.load(Ordering::Relaxed)) {
+                (Bulb::Missing, _) => bail!("no bulb"),
+                (_, true) => Ok(Finding::Done),
+                (_, false) => Ok(Finding::Needed("it is dark".to_owned())),
+            }
+        }
+
+        fn apply(&self, _: &mut Guest<'_>) -> Result<()> {
+            self.is_on.store(self.bulb == Bulb::Good, Ordering::Relaxed);
+            if self.bulb == Bulb::Stuck {
+                bail!("the switch is stuck");
+            }
+            Ok(())
+        }
+    }
+
+    fn result_of(steps: &'static [&'static Lamp], purpose: Purpose) -> PhaseResult {
+        // A phase is made once, and lasts.
+        let steps: Vec<&'static dyn Step> = steps.iter().map(|lamp| *lamp as &dyn Step).collect();
+        let clock = Monotonic::starting_now();
+        let source = Recorded::new::<&str, &str>([]);
+        let mut guest = Guest {
+            commands: &mut Double::new([]),
+            clock: &clock,
+            metadata: &mut Metadata::new(
+                Box::new(source),
+                Box::new(Monotonic::starting_now()),
+                Duration::from_secs(1),
+            ),
+            platform: Platform::of_kernel("joyent_20141030T081701Z").expect("a platform"),
+            state: State::default(),
+            log: &mut Log::new("lights", false),
+        };
+        run(&Phase { name: "lights", methods: &[], steps: steps.leak() }, purpose, &mut guest)
+    }
+
+    fn reasons(result: &PhaseResult) -> Vec<String> {
+        result.failed.iter().map(|(step, reason)| format!("{step}: {reason}")).collect()
+    }
+
+    #[test]
+    fn steps_are_done_once_and_failures_keep_nothing_else_from_being_done() {
+        static HALL: Lamp = Lamp::new("hall", Bulb::Good, OnFailure::GoOn);
+        static STAIRS: Lamp = Lamp::new("stairs", Bulb::Stuck, OnFailure::GoOn);
+        static CELLAR: Lamp = Lamp::new("cellar", Bulb::Dead, OnFailure::GoOn);
+        static ATTIC: Lamp = Lamp::new("attic", Bulb::Missing, OnFailure::GoOn);
+        static PORCH: Lamp = Lamp::new("porch", Bulb::Good, OnFailure::GoOn);
+        static STEPS: [&Lamp; 5] = [&HALL, &STAIRS, &CELLAR, &ATTIC, &PORCH];
+        let failures =
+            ["stairs: the switch is stuck", "cellar: it was done, and yet: it is dark", "attic: no bulb"];
+        let first = result_of(&STEPS, Purpose::Apply);
+        assert_eq!(first.changed, ["hall", "porch"]);
+        assert_eq!(reasons(&first), failures);
+        assert!(first.ended > 0);
+        let second = result_of(&STEPS, Purpose::Apply);
+        assert_eq!(second.changed, Vec::<String>::new());
+        assert_eq!(reasons(&second), failures);
+    }
+
+    #[test]
+    fn a_step_that_others_build_on_ends_the_phase() {
+        static FUSE: Lamp = Lamp::new("fuse", Bulb::Stuck, OnFailure::EndPhase);
+        static HALL: Lamp = Lamp::new("hall", Bulb::Good, OnFailure::GoOn);
+        static STEPS: [&Lamp; 2] = [&FUSE, &HALL];
+        let result = result_of(&STEPS, Purpose::Apply);
+        assert_eq!(reasons(&result), ["fuse: the switch is stuck"]);
+        assert!(!HALL.is_on.load(Ordering::Relaxed));
+    }
+
+    #[test]
+    fn a_plan_looks_at_every_step_and_does_none() {
+        static FUSE: Lamp = Lamp::new("fuse", Bulb::Missing, OnFailure::EndPhase);
+        static HALL: Lamp = Lamp::new("hall", Bulb::Good, OnFailure::GoOn);
+        static STEPS: [&Lamp; 2] = [&FUSE, &HALL];
+        let result = result_of(&STEPS, Purpose::Plan);
+        assert_eq!(PhaseResult { ended: 0, ..result }, PhaseResult::of("lights"));
+        assert!(!HALL.is_on.load(Ordering::Relaxed));
+    }
+}
