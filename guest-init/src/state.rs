@@ -14,6 +14,7 @@ use serde_json::Value;
 use crate::command::ifconfig::Interface;
 use crate::engine::Lock;
 use crate::files;
+use crate::phase::storage;
 
 /// The folder of everything that lives as long as the boot. The kernel mounts a tmpfs on `/etc/svc/volatile` before it starts
 /// the first process; `/tmp` and `/var/run` are covered later by file systems of their own.
@@ -54,6 +55,9 @@ pub struct State {
     pub has_usable_key: bool,
     /// What each phase came to, in the order in which they ran.
     pub results: Vec<PhaseResult>,
+    /// What the steps of the phase that finds the disks tell each other.
+    #[serde(skip)]
+    pub storage: storage::Findings,
 }
 
 /// The disk with the boot files.

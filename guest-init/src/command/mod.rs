@@ -4,20 +4,27 @@
 //! deadline.
 
 pub mod bootparams;
+pub mod devfsadm;
 pub mod dladm;
 #[cfg(test)]
 pub mod double;
+pub mod dumpadm;
 pub mod hostname;
 pub mod ifconfig;
 pub mod imgadm;
 pub mod ipf;
 pub mod ipfstat;
 pub mod ipnat;
+pub mod mount;
 mod process;
 pub mod route;
 pub mod routeadm;
 pub mod svcadm;
+pub mod svccfg;
+pub mod swap;
 pub mod vmadm;
+pub mod zfs;
+pub mod zpool;
 
 pub use process::Processes;
 

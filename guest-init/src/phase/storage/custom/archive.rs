@@ -1,0 +1,248 @@
+//! Unpacks `custom.tgz` into a folder, and never outside it.
+//!
+//! The tarball's digest was checked before, so it is the image's own. It is read with care all the same: its owner may have
+//! packed it from anything.
+
+use std::collections::BTreeMap;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown, lchown, symlink};
+use std::path::{Component, Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use sha2::{Digest, Sha256};
+use tar::EntryType;
+
+use super::delivered::{Item, Items, hex};
+
+/// The one folder at the top of the tarball.
+const TOP: &str = "custom";
+
+/// Where the tree is, once it is in its place.
+const PLACE: &str = "/opt/custom";
+
+/// The most entries.
+const MOST: usize = 200_000;
+
+/// The most bytes of all files together.
+const LARGEST: u64 = 3 << 30;
+
+/// The longest path, in bytes, and the most folders that lie in each other.
+const LONGEST_PATH: usize = 1023;
+const DEEPEST: usize = 64;
+
+/// Unpacks the tarball in `source` into the folder `to`, which is there and empty. Everything belongs to `owner`, user and
+/// group, and only the owner may write. Gives what was unpacked.
+pub fn unpack(source: impl Read, to: &Path, owner: (u32, u32)) -> Result<Items> {
+    let mut unpacking = Unpacking { to, owner, items: BTreeMap::new(), left: LARGEST };
+    // What follows the end of the tarball is not read, and what is too much ends it.
+    let mut archive = tar::Archive::new(source.take(LARGEST + (MOST as u64) * 4096));
+    let mut count = 0;
+    for entry in archive.entries().context("it is no tarball")? {
+        count += 1;
+        if count > MOST {
+            bail!("it has more than {MOST} entries");
+        }
+        unpacking.entry(entry.context("it is cut short or damaged")?)?;
+    }
+    if count == 0 {
+        bail!("it is empty");
+    }
+    finish_folder(to, owner, 0o755)?;
+    Ok(unpacking.items)
+}
+
+struct Unpacking<'a> {
+    to: &'a Path,
+    owner: (u32, u32),
+    items: Items,
+    left: u64,
+}
+
+impl Unpacking<'_> {
+    fn entry(&mut self, mut entry: tar::Entry<'_, impl Read>) -> Result<()> {
+        let kind = entry.header().entry_type();
+        if matches!(kind, EntryType::XGlobalHeader) {
+            return Ok(());
+        }
+        let raw = entry.path_bytes().into_owned();
+        let shown = String::from_utf8_lossy(&raw).escape_debug().to_string();
+        let Some(path) = inside(&raw).with_context(|| shown.clone())? else {
+            if kind == EntryType::Directory {
+                return Ok(());
+            }
+            bail!("{shown} is no folder");
+        };
+        let mode = entry.header().mode().with_context(|| shown.clone())? & 0o755;
+        self.parents(&path).with_context(|| shown.clone())?;
+        match kind {
+            EntryType::Directory => self.folder(&path, mode),
+            EntryType::Regular | EntryType::Continuous => {
+                let size = entry.size();
+                self.left = self.left.checked_sub(size).context("the files are too large")?;
+                self.file(&path, mode, &mut entry, size)
+            }
+            EntryType::Symlink => {
+                let target = entry.link_name_bytes().context("the link leads nowhere")?.into_owned();
+                self.link(&path, &target)
+            }
+            EntryType::Link => {
+                let target = entry.link_name_bytes().context("the link leads nowhere")?.into_owned();
+                self.hard_link(&path, &target)
+            }
+            _ => bail!("it is neither file, folder nor link"),
+        }
+        .with_context(|| shown)
+    }
+
+    /// Makes the folders above `path` that the tarball did not mention. All of them are folders of this tarball: a link cannot
+    /// be walked through.
+    fn parents(&mut self, path: &Path) -> Result<()> {
+        let above: Vec<_> = path.ancestors().skip(1).filter(|path| !path.as_os_str().is_empty()).collect();
+        for folder in above.into_iter().rev() {
+            match self.items.get(name(folder)?) {
+                Some(Item::Folder) => {}
+                Some(_) => bail!("{} is no folder", folder.display()),
+                None => self.folder(folder, 0o755)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn folder(&mut self, path: &Path, mode: u32) -> Result<()> {
+        match self.items.get(name(path)?) {
+            Some(Item::Folder) => {}
+            Some(_) => bail!("there is something else of this name"),
+            None => {
+                fs::create_dir(self.to.join(path))?;
+                self.items.insert(name(path)?.to_owned(), Item::Folder);
+            }
+        }
+        finish_folder(&self.to.join(path), self.owner, mode | 0o700)
+    }
+
+    fn file(&mut self, path: &Path, mode: u32, contents: &mut impl Read, size: u64) -> Result<()> {
+        self.make_room(path)?;
+        let place = self.to.join(path);
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&place)?;
+        let mut hash = Sha256::new();
+        let mut buffer = vec![0; 64 << 10];
+        let mut written = 0_u64;
+        loop {
+            let count = match contents.read(&mut buffer) {
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error.into()),
+            };
+            if count == 0 {
+                break;
+            }
+            hash.update(&buffer[..count]);
+            file.write_all(&buffer[..count])?;
+            written += count as u64;
+        }
+        if written != size {
+            bail!("it is cut short");
+        }
+        chown(&place, Some(self.owner.0), Some(self.owner.1))?;
+        file.set_permissions(fs::Permissions::from_mode(mode | 0o400))?;
+        file.sync_all()?;
+        self.items.insert(name(path)?.to_owned(), Item::File(hex(&hash.finalize())));
+        Ok(())
+    }
+
+    fn link(&mut self, path: &Path, target: &[u8]) -> Result<()> {
+        self.make_room(path)?;
+        let target = std::str::from_utf8(target).context("its target is not UTF-8")?;
+        stays_inside(path, target)?;
+        let place = self.to.join(path);
+        symlink(target, &place)?;
+        lchown(&place, Some(self.owner.0), Some(self.owner.1))?;
+        self.items.insert(name(path)?.to_owned(), Item::Link(target.to_owned()));
+        Ok(())
+    }
+
+    fn hard_link(&mut self, path: &Path, target: &[u8]) -> Result<()> {
+        let Some(target) = inside(target)? else { bail!("it is a link to a folder") };
+        let Some(item @ Item::File(_)) = self.items.get(name(&target)?).cloned() else {
+            bail!("{} is no file that came before", target.display());
+        };
+        if target == path {
+            return Ok(());
+        }
+        self.make_room(path)?;
+        fs::hard_link(self.to.join(&target), self.to.join(path))?;
+        self.items.insert(name(path)?.to_owned(), item);
+        Ok(())
+    }
+
+    /// A later entry takes the place of an earlier one, but for folders.
+    fn make_room(&mut self, path: &Path) -> Result<()> {
+        match self.items.get(name(path)?) {
+            None => Ok(()),
+            Some(Item::Folder) => bail!("there is a folder of this name"),
+            Some(_) => Ok(fs::remove_file(self.to.join(path))?),
+        }
+    }
+}
+
+fn name(path: &Path) -> Result<&str> {
+    path.to_str().context("its name is not UTF-8")
+}
+
+/// A member's path below the top folder; none for that folder itself.
+fn inside(path: &[u8]) -> Result<Option<PathBuf>> {
+    if path.len() > LONGEST_PATH {
+        bail!("its path is too long");
+    }
+    let path = Path::new(std::str::from_utf8(path).context("its name is not UTF-8")?);
+    let mut parts = Vec::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::Normal(part) => parts.push(part),
+            _ => bail!("it leads outside"),
+        }
+    }
+    if parts.len() > DEEPEST {
+        bail!("it lies too deep");
+    }
+    match parts.split_first() {
+        Some((top, below)) if *top == TOP => {
+            let below: PathBuf = below.iter().collect();
+            Ok(Some(below).filter(|below| !below.as_os_str().is_empty()))
+        }
+        _ => bail!("it is not in the folder {TOP}"),
+    }
+}
+
+/// Refuses a link at `path` whose target, by the letters, is not in the tree.
+fn stays_inside(path: &Path, target: &str) -> Result<()> {
+    if target.is_empty() || target.len() > LONGEST_PATH {
+        bail!("its target is empty or too long");
+    }
+    let target = Path::new(target);
+    let (start, rest) = match target.strip_prefix(PLACE) {
+        Ok(rest) => (0, rest),
+        Err(_) if target.is_absolute() => bail!("it leads to {}", target.display()),
+        Err(_) => (path.components().count() - 1, target),
+    };
+    let mut depth = start;
+    for part in rest.components() {
+        match part {
+            Component::CurDir => {}
+            Component::Normal(_) => depth += 1,
+            Component::ParentDir if depth > 0 => depth -= 1,
+            _ => bail!("it leads to {}", target.display()),
+        }
+    }
+    Ok(())
+}
+
+fn finish_folder(path: &Path, owner: (u32, u32), mode: u32) -> Result<()> {
+    chown(path, Some(owner.0), Some(owner.1))?;
+    Ok(fs::set_permissions(path, fs::Permissions::from_mode(mode))?)
+}
+
+#[cfg(test)]
+mod tests;

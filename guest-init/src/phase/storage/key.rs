@@ -1,0 +1,188 @@
+//! The key: finding it, and writing to it.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+
+use super::disks::{self, Disk};
+use crate::command::mount::{self, Access};
+use crate::engine::{Finding, Guest, Step};
+use crate::state;
+
+/// Where the key is mounted.
+pub const FOLDER: &str = "/usbkey";
+
+/// Finds the key by what it contains, and mounts it so that it can be read.
+pub struct FindKey;
+
+impl Step for FindKey {
+    fn name(&self) -> &'static str {
+        "key"
+    }
+
+    fn check(&self, guest: &mut Guest<'_>) -> Result<Finding> {
+        let table = mount::table()?;
+        let mounted = mount::at(&table, FOLDER).and_then(|mounted| {
+            let disk = mounted.special.strip_prefix("/dev/dsk/")?.strip_suffix(PARTITION)?;
+            (mounted.kind == "pcfs").then(|| disk.to_owned())
+        });
+        match mounted {
+            Some(disk) if likeness(guest.platform.stamp()) > Likeness::None => {
+                guest.state.key = Some(state::Key { disk, folder: FOLDER.to_owned() });
+                Ok(Finding::Done)
+            }
+            _ => {
+                guest.state.key = None;
+                Ok(Finding::Needed("the disk with the boot files is to be found".to_owned()))
+            }
+        }
+    }
+
+    fn apply(&self, guest: &mut Guest<'_>) -> Result<()> {
+        let found = find(guest);
+        if let Err(error) = &found {
+            guest.state.storage.key_trouble = Some(format!("{error:#}"));
+        }
+        found
+    }
+}
+
+/// The first partition of a partition table, as it ends the name of a disk.
+const PARTITION: &str = "p1";
+
+/// How much a file system looks like the key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Likeness {
+    /// Not at all.
+    None,
+    /// It is a key, of another platform perhaps.
+    Key,
+    /// It has the platform that runs.
+    Platform,
+}
+
+/// Looks at what is mounted on [`FOLDER`].
+fn likeness(stamp: &str) -> Likeness {
+    let folder = Path::new(FOLDER);
+    let is_folder = |path: &Path| fs::metadata(path).is_ok_and(|found| found.is_dir());
+    let is_file = |name: &str| fs::metadata(folder.join(name)).is_ok_and(|found| found.is_file());
+    let platforms = folder.join("os");
+    if [stamp.to_ascii_lowercase(), stamp.to_owned()].iter().any(|stamp| is_folder(&platforms.join(stamp))) {
+        return Likeness::Platform;
+    }
+    if is_folder(&platforms) && (is_file("custom.tgz") || is_file(".joyliveusb")) {
+        return Likeness::Key;
+    }
+    Likeness::None
+}
+
+fn find(guest: &mut Guest<'_>) -> Result<()> {
+    fs::create_dir_all(FOLDER).with_context(|| format!("cannot make {FOLDER}"))?;
+    let candidates: Vec<Disk> = disks::all()?.into_iter().filter(Disk::has_fat_first).collect();
+    let mut looked_at = Vec::new();
+    let mut last_trouble = None;
+    for disk in &candidates {
+        match mount::fat(guest.commands, &device(&disk.name), FOLDER, Access::ReadOnly) {
+            Ok(()) => {}
+            Err(error) => {
+                guest.log.line(&format!("disk {} is not the key: {error:#}", disk.name));
+                last_trouble = Some(error);
+                continue;
+            }
+        }
+        let likeness = likeness(guest.platform.stamp());
+        looked_at.push((disk.name.clone(), likeness));
+        if candidates.len() == 1 && likeness > Likeness::None {
+            break;
+        }
+        mount::remove(guest.commands, FOLDER)?;
+    }
+    if looked_at.is_empty()
+        && let Some(error) = last_trouble
+    {
+        return Err(error.context("the disk with the boot files cannot be mounted"));
+    }
+    let chosen = choose(&looked_at)?;
+    if candidates.len() > 1 {
+        mount::fat(guest.commands, &device(chosen), FOLDER, Access::ReadOnly)?;
+    }
+    Ok(())
+}
+
+/// The one that is the key: the one with the platform that runs, or else the only one.
+fn choose(looked_at: &[(String, Likeness)]) -> Result<&str> {
+    for wanted in [Likeness::Platform, Likeness::Key] {
+        match looked_at.iter().filter(|(_, likeness)| *likeness == wanted).collect::<Vec<_>>()[..] {
+            [] => {}
+            [(disk, _)] => return Ok(disk),
+            [(first, _), (second, _), ..] => {
+                bail!("there are several disks with boot files, {first} and {second} among them")
+            }
+        }
+    }
+    bail!("the disk with the boot files is not there")
+}
+
+fn device(disk: &str) -> String {
+    format!("/dev/dsk/{disk}{PARTITION}")
+}
+
+/// Lets `act` write to the key, in the folder that it is given. The key is made writable for it, and stays so for the
+/// rest of this boot; whoever writes makes durable what was written ([`files::replace`](crate::files::replace)).
+///
+/// # Errors
+/// In rescue mode, when there is no key, and those of `act`.
+pub fn write<T>(guest: &mut Guest<'_>, act: impl FnOnce(&mut Guest<'_>, &Path) -> Result<T>) -> Result<T> {
+    if let Some(reason) = &guest.state.rescue {
+        bail!("nothing is written to the key in rescue mode ({reason})");
+    }
+    let Some(key) = guest.state.key.clone() else { bail!("there is no key to write to") };
+    make_writable(guest, &key)?;
+    act(guest, Path::new(&key.folder))
+}
+
+fn make_writable(guest: &mut Guest<'_>, key: &state::Key) -> Result<()> {
+    let table = mount::table()?;
+    let mounted = mount::at(&table, &key.folder).with_context(|| format!("{} is not mounted", key.folder))?;
+    if !mounted.options.iter().any(|option| option == "ro") {
+        return Ok(());
+    }
+    let device = device(&key.disk);
+    mount::remove(guest.commands, &key.folder)?;
+    let writable = mount::fat(guest.commands, &device, &key.folder, Access::Writable);
+    if writable.is_err() {
+        // Those who only read can go on.
+        mount::fat(guest.commands, &device, &key.folder, Access::ReadOnly)?;
+    }
+    writable.context("the key cannot be made writable")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(disks: &[(&str, Likeness)]) -> Vec<(String, Likeness)> {
+        disks.iter().map(|(name, likeness)| ((*name).to_owned(), *likeness)).collect()
+    }
+
+    #[test]
+    fn the_key_is_found_by_content_and_not_by_order() {
+        for order in [["c0t0d0", "c1t0d0"], ["c1t0d0", "c0t0d0"]] {
+            let disks = seen(&[(order[0], Likeness::None), (order[1], Likeness::Platform)]);
+            assert_eq!(choose(&disks).expect("found"), order[1]);
+            let disks = seen(&[(order[0], Likeness::Key), (order[1], Likeness::Platform)]);
+            assert_eq!(choose(&disks).expect("found"), order[1]);
+        }
+        assert_eq!(choose(&seen(&[("c0t0d0", Likeness::Key)])).expect("found"), "c0t0d0");
+    }
+
+    #[test]
+    fn two_keys_are_none() {
+        for likeness in [Likeness::Key, Likeness::Platform] {
+            assert!(choose(&seen(&[("c0t0d0", likeness), ("c1t0d0", likeness)])).is_err());
+        }
+        assert!(choose(&seen(&[("c0t0d0", Likeness::None)])).is_err());
+        assert!(choose(&[]).is_err());
+    }
+}
