@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod apt;
+mod boot_real;
 mod guest;
 mod machine;
 mod task;
@@ -17,6 +18,7 @@ use clap::Parser;
 enum Task {
     Test(task::test::Test),
     Demo(task::demo::Demo),
+    BootReal(task::boot_real::BootReal),
     Setup(task::setup::Setup),
     Guest(task::guest::Guest),
     #[command(subcommand)]
@@ -30,6 +32,7 @@ fn main() -> ExitCode {
     let done = match Task::parse() {
         Task::Test(test) => task::test::run(&test),
         Task::Demo(demo) => task::demo::run(&demo),
+        Task::BootReal(real) => return task::boot_real::run(&real),
         Task::Setup(setup) => task::setup::run(&setup),
         Task::Guest(guest) => task::guest::run(&guest),
         Task::Vm(vm) => task::vm::run(&vm),

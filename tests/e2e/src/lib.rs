@@ -6,6 +6,7 @@ pub mod build;
 pub mod kernel;
 pub mod listing;
 pub mod metadata;
+pub mod stand_in;
 pub mod tarball;
 pub mod template;
 

@@ -7,11 +7,11 @@
 //! * [`fixtures`]: the authentic images and streams below `tests/fixtures`.
 //! * [`scratch`]: folders for the files of a test.
 //! * [`process`]: running a program with a deadline.
-//! * [`cloud_init`]: cloud-init, without installing it.
+//! * [`unpacked`]: Debian packages that are not installed: [`cloud_init`], and an SSH server for guests, [`ssh_server`].
 //!
-//! Three environment variables matter: `KILN_REQUIRE_TOOLS` turns every loud skip into a failure, `KILN_BIN` names the
-//! `kiln` executable that command-line tests run, and `KILN_LONG_TESTS` asks property tests that choose their own number
-//! of cases for many more of them. `cargo xtask test` sets the first two, and with `--long` the third.
+//! Four environment variables matter: `KILN_REQUIRE_TOOLS` turns every loud skip into a failure, `KILN_BIN` and
+//! `KILN_XTASK_BIN` name the executables that command-line tests run, and `KILN_LONG_TESTS` asks property tests that choose
+//! their own number of cases for many more of them. `cargo xtask test` sets the first three, and with `--long` the fourth.
 
 #![forbid(unsafe_code)]
 
@@ -24,4 +24,6 @@ pub mod qemu_boot;
 pub mod recipe;
 pub mod scratch;
 pub mod slots;
+pub mod ssh_server;
 pub mod tools;
+pub mod unpacked;

@@ -13,6 +13,9 @@ pub const REQUIRE: &str = "KILN_REQUIRE_TOOLS";
 /// The environment variable that names the `kiln` executable under test.
 pub const KILN_BIN: &str = "KILN_BIN";
 
+/// The environment variable that names the executable of kiln's development commands.
+pub const XTASK_BIN: &str = "KILN_XTASK_BIN";
+
 /// Finds the program `name` in `PATH` and in the folders of administrators' programs.
 ///
 /// Without it the calling test has to return: the skip has been reported on the standard error.
@@ -46,11 +49,23 @@ fn is_executable(path: &Path) -> bool {
 /// # Panics
 /// When the variable names no file, and when it is not set but `KILN_REQUIRE_TOOLS` is.
 pub fn kiln() -> Option<PathBuf> {
-    let Some(path) = env::var_os(KILN_BIN).map(PathBuf::from) else {
-        missing("KILN_BIN, the kiln executable to test (`cargo xtask test` sets it)");
+    named_by(KILN_BIN)
+}
+
+/// Finds the executable of kiln's development commands that `KILN_XTASK_BIN` names; `cargo xtask test` sets the variable.
+///
+/// # Panics
+/// As [`kiln`].
+pub fn xtask() -> Option<PathBuf> {
+    named_by(XTASK_BIN)
+}
+
+fn named_by(variable: &str) -> Option<PathBuf> {
+    let Some(path) = env::var_os(variable).map(PathBuf::from) else {
+        missing(&format!("{variable}, an executable to test (`cargo xtask test` sets it)"));
         return None;
     };
-    assert!(is_executable(&path), "KILN_BIN is {}, which is no executable file", path.display());
+    assert!(is_executable(&path), "{variable} is {}, which is no executable file", path.display());
     Some(path)
 }
 

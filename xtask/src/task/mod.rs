@@ -2,6 +2,7 @@
 
 pub mod bench;
 mod bench_mdata;
+pub mod boot_real;
 pub mod demo;
 pub mod fuzz;
 pub mod guest;

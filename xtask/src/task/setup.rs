@@ -1,5 +1,5 @@
-//! `cargo xtask setup`: the Debian packages that tests and the demo need. All are installed but cloud-init, which is only
-//! unpacked.
+//! `cargo xtask setup`: the Debian packages that tests and the demo need. All are installed but cloud-init and the SSH server
+//! for guests, which are only unpacked.
 
 use std::fs;
 use std::path::Path;
@@ -7,7 +7,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
-use kiln_harness::{account, cloud_init, recipe, tools};
+use kiln_harness::unpacked::Unpacked;
+use kiln_harness::{account, cloud_init, recipe, ssh_server, tools};
 
 use crate::apt::plan::{self, NewSource, Plan};
 use crate::apt::{policy, sources};
@@ -41,6 +42,10 @@ impl Need {
 
 /// What booting an image takes.
 const EMULATOR: &[Need] = &[Need::program("qemu-system-x86", "qemu-system-x86_64")];
+
+/// What booting a real platform takes besides.
+const VISITORS: &[Need] =
+    &[Need::program("openssh-client", "ssh"), Need::program("openssh-client", "ssh-keygen")];
 
 /// What judges images and their parts.
 const JUDGES: &[Need] = &[
@@ -81,6 +86,8 @@ const FUZZ_BUILDERS: &[Need] = &[Need::program("g++", "c++")];
 pub enum Purpose {
     /// Boot an image.
     Boot,
+    /// Boot a real platform and look into it.
+    Real,
     /// Run unit tests and the command line against foreign tools.
     Judge,
     /// Run real systems.
@@ -93,9 +100,12 @@ impl Purpose {
     fn needs(self) -> Vec<&'static Need> {
         match self {
             Purpose::Boot => EMULATOR.iter().collect(),
+            Purpose::Real => EMULATOR.iter().chain(VISITORS).collect(),
             Purpose::Judge => JUDGES.iter().collect(),
             Purpose::Fuzz => FUZZ_BUILDERS.iter().collect(),
-            Purpose::Machines => EMULATOR.iter().chain(JUDGES).chain(GUEST_BUILDERS).collect(),
+            Purpose::Machines => {
+                EMULATOR.iter().chain(VISITORS).chain(JUDGES).chain(GUEST_BUILDERS).collect()
+            }
         }
     }
 }
@@ -121,22 +131,26 @@ pub fn ensure(purposes: &[Purpose]) -> Result<()> {
         install(purposes, &missing)?;
     }
     if purposes.iter().any(|purpose| matches!(purpose, Purpose::Judge | Purpose::Machines)) {
-        unpack_cloud_init()?;
+        unpack("cloud-init and its modules", &cloud_init::PACKAGES)?;
+    }
+    if purposes.contains(&Purpose::Machines) {
+        unpack("an SSH server for guests", &ssh_server::PACKAGES)?;
     }
     Ok(())
 }
 
-/// Puts cloud-init, which must not be installed, into the user's cache.
-fn unpack_cloud_init() -> Result<()> {
-    if cloud_init::is_there() {
+/// Puts what must not be installed into the user's cache.
+fn unpack(what: &str, packages: &Unpacked) -> Result<()> {
+    if packages.is_there() {
         return Ok(());
     }
-    eprintln!("unpacking cloud-init and its modules into {}", recipe::cache_folder().display());
+    eprintln!("unpacking {what} into {}", recipe::cache_folder().display());
     if account::is_root() {
         apt_get(&["update"].map(str::to_owned))?;
     }
-    cloud_init::unpack()
-        .context("cannot get cloud-init from Debian's archive; `sudo apt-get update` may help")
+    packages
+        .unpack()
+        .with_context(|| format!("cannot get {what} from Debian's archive; `sudo apt-get update` may help"))
 }
 
 fn install(purposes: &[Purpose], missing: &[&str]) -> Result<()> {

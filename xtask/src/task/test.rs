@@ -216,6 +216,7 @@ impl Steps<'_> {
             ensure!(!targets.is_empty(), "tests/e2e has no test called {}…", prefixes.join("…, "));
             prepare()?;
             tests.env(tools::KILN_BIN, machine::build_kiln()?);
+            tests.env(tools::XTASK_BIN, env::current_exe().context("cannot find this program")?);
             machine::run(&mut tests)
         });
         Ok(())
