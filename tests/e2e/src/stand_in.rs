@@ -52,6 +52,7 @@ impl StandIn {
     ///
     /// # Panics
     /// It never said `from`.
+    #[must_use]
     pub fn says(self, from: &str, to: &str) -> StandIn {
         let path = self.folder.path().join("in/script");
         let script = fs::read_to_string(&path).expect("it was written");

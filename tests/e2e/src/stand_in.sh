@@ -4,7 +4,7 @@ exec >/dev/ttyS0 2>&1
 set -u
 mdata() { /in/files/mdata "$1" --device /dev/ttyS1 --timeout 60 -- "${@:2}"; }
 
-# says NAME: the program NAME prints the standard input, whatever its arguments, unless they begin with one of `case`.
+# program NAME: the standard input is the program NAME from now on. says NAME: that program prints the standard input.
 program() { cat >"$1.new"; chmod 755 "$1.new"; rm -f "$1"; mv "$1.new" "$1"; }
 says() { { echo '#!/bin/bash'; echo "cat <<'ANSWER'"; cat; echo ANSWER; } | program "$1"; }
 

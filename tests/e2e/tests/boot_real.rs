@@ -9,7 +9,7 @@ use std::time::Duration;
 use kiln_e2e::stand_in::StandIn;
 use kiln_e2e::{Lab, Said};
 use kiln_harness::process::{self, Running};
-use kiln_harness::{qemu_boot, tools};
+use kiln_harness::{qemu_boot, slots, tools};
 use rustix::process::{Pid, Signal};
 use serde_json::Value;
 
@@ -96,6 +96,7 @@ fn a_platform_that_is_none_is_reported() {
 /// The stand-in kernel says what it was given, and leaves QEMU where it has the device for that.
 #[test]
 fn a_kernel_that_ends_the_machine_is_reported_with_its_console() {
+    let _slot = slots::take();
     let Some(lab) = Lab::open() else { return };
     let Some(mut command) = boot_real(&lab).filter(|_| qemu_boot::available()) else { return };
     let platform = lab.platform(SMALL_KIB);
@@ -115,6 +116,7 @@ fn a_kernel_that_ends_the_machine_is_reported_with_its_console() {
 
 #[test]
 fn a_guest_that_tells_nothing_is_given_up_at_the_deadline() {
+    let _slot = slots::take();
     let Some(lab) = Lab::open() else { return };
     let Some(mut command) = boot_real(&lab).filter(|_| qemu_boot::available()) else { return };
     // A disk without anything to boot: nothing ever comes from it.
@@ -131,6 +133,7 @@ fn a_guest_that_tells_nothing_is_given_up_at_the_deadline() {
 
 #[test]
 fn an_interruption_leaves_nothing_running_and_a_report() {
+    let _slot = slots::take();
     let Some(lab) = Lab::open() else { return };
     let Some(mut command) = boot_real(&lab).filter(|_| qemu_boot::available()) else { return };
     command.arg("--platform").arg(lab.platform(SMALL_KIB)).args(["--memory", "512"]);
@@ -165,6 +168,7 @@ fn with_guest(lab: &Lab, guest: &StandIn, stamp: &str) -> Option<Command> {
 #[test]
 fn a_guest_that_keeps_its_promises_holds_over_a_reboot() {
     const STAMP: &str = "20210101T000000Z";
+    let _slot = slots::take();
     let Some(lab) = Lab::open() else { return };
     let Some(guest) = StandIn::new(STAMP, "vioif0") else { return };
     let Some(mut command) = with_guest(&lab, &guest, STAMP) else { return };
@@ -189,6 +193,7 @@ fn a_guest_that_keeps_its_promises_holds_over_a_reboot() {
 #[test]
 fn a_guest_that_breaks_promises_is_told_which() {
     const STAMP: &str = "20141030T081701Z";
+    let _slot = slots::take();
     let Some(lab) = Lab::open() else { return };
     let Some(guest) = StandIn::new(STAMP, "e1000g0") else { return };
     let guest = guest

@@ -102,9 +102,11 @@ fn read(mut stream: impl Read, shared: &Mutex<Shared>) {
 
 impl Shared {
     fn add(&mut self, text: String) {
-        if self.lines.len() >= MOST_LINES {
-            return;
-        }
+        let text = match self.lines.len() {
+            0..MOST_LINES => text,
+            MOST_LINES => "(what came after this is not kept)".to_owned(),
+            _ => return,
+        };
         let tenths = self.begin.elapsed().as_millis() as u64 / 100;
         eprintln!("  | {text}");
         // The report has the lines, too; this file is for whoever looks while the machine runs.

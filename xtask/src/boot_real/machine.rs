@@ -123,6 +123,8 @@ impl Machine {
         let words = folder.join("qemu.log");
         let log = File::create(&words).with_context(|| format!("cannot write {}", words.display()))?;
         let mut command = Command::new(&hardware.qemu);
+        // QEMU keeps what is written to a throwaway disk in an unnamed file there.
+        command.env("TMPDIR", folder);
         command.args(hardware.arguments()?);
         exec::in_own_group(&mut command).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log);
         let mut process = Running::start(&mut command)?;

@@ -66,7 +66,8 @@ impl Visit<'_> {
                 Err(error) if error.is::<Interrupted>() => return Err(error),
                 Err(error) => {
                     self.still_runs()?;
-                    wait.check()?;
+                    let over = || format!("boot {}: its checks did not come to their end", boot.number);
+                    wait.check().with_context(over)?;
                     let problem = Some(format!("the command could not be run: {error:#}"));
                     let failed = Outcome::seen(check.name, check.promise, "", problem);
                     Outcome { command: check.command.clone(), ..failed }
