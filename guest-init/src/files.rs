@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 /// Mode and owner of a file.
@@ -27,13 +27,19 @@ impl Owner {
     }
 }
 
-/// Reads a file of at most `longest` bytes.
+/// Reads a regular file of at most `longest` bytes.
 ///
 /// # Errors
-/// Those of reading; a longer file is one, too.
+/// Those of reading; a longer file is one, too, and so is anything else of that name: a pipe would be waited for, and for
+/// ever.
 pub fn read(path: &Path, longest: u64) -> io::Result<Vec<u8>> {
+    let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY;
+    let file = OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
+    }
     let mut bytes = Vec::new();
-    File::open(path)?.take(longest.saturating_add(1)).read_to_end(&mut bytes)?;
+    file.take(longest.saturating_add(1)).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > longest {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it has more than {longest} bytes")));
     }
@@ -89,7 +95,7 @@ fn write_new(path: &Path, contents: &[u8], owner: Owner) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(contents)?;
     if let Some((user, group)) = owner.ids {
-        chown(path, Some(user), Some(group))?;
+        fchown(&file, Some(user), Some(group))?;
         file.set_permissions(fs::Permissions::from_mode(owner.mode))?;
     }
     file.sync_all()
@@ -164,5 +170,16 @@ mod tests {
         fs::write(&path, "12345").expect("written");
         assert_eq!(read(&path, 5).expect("read"), b"12345");
         assert_eq!(read(&path, 4).expect_err("too long").kind(), io::ErrorKind::FileTooLarge);
+    }
+
+    #[test]
+    fn a_pipe_is_not_waited_for() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&path).status().expect("started");
+        assert!(made.success());
+        for path in [&*path, folder.path()] {
+            assert_eq!(read(path, 5).expect_err("no file").kind(), io::ErrorKind::InvalidInput);
+        }
     }
 }
