@@ -20,6 +20,12 @@ use crate::error::ValueProblem;
 /// The most entries that are read of a list. A virtual machine has at most 32 network interfaces.
 const MOST_ENTRIES: usize = 256;
 
+/// The most problems that are told of a value.
+const MOST_PROBLEMS: usize = 300;
+
+/// The most characters that are told of what was wrong.
+const MOST_SHOWN: usize = 60;
+
 /// A list as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entries<T> {
@@ -59,15 +65,25 @@ struct Problems {
 
 impl Problems {
     fn add(&mut self, part: &str, what: impl std::fmt::Display) {
-        self.list.push(format!("{}{part}: {what}", self.place));
+        match self.list.len() {
+            0..MOST_PROBLEMS => self.list.push(format!("{}{part}: {what}", self.place)),
+            MOST_PROBLEMS => self.list.push("and more".to_owned()),
+            _ => {}
+        }
     }
 
     /// What `text` means, or a problem.
     fn parse<T: std::str::FromStr>(&mut self, part: &str, text: &str, what: &str) -> Option<T> {
         let parsed = text.parse().ok();
         if parsed.is_none() {
-            self.add(part, format_args!("'{}' is no {what}", text.escape_debug()));
+            self.add(part, format_args!("'{}' is no {what}", shown(text)));
         }
         parsed
     }
+}
+
+/// A text of the host as it is told to people: its beginning, without control characters.
+fn shown(text: &str) -> String {
+    let short: String = text.chars().take(MOST_SHOWN).collect();
+    short.escape_debug().to_string()
 }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use serde_json::{Map, Value};
 
-use super::{Address, Entries, MacAddress, Problems, Subnet, entries};
+use super::{Address, Entries, MOST_ENTRIES, MacAddress, Problems, Subnet, entries, shown};
 use crate::error::ValueProblem;
 
 /// The longest name of a datalink on illumos, without its NUL.
@@ -55,7 +55,7 @@ fn nic(fields: &Map<String, Value>, problems: &mut Problems) -> Option<Nic> {
             && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
     };
     if !is_name(interface) {
-        problems.add(".interface", format_args!("'{}' is no name of an interface", interface.escape_debug()));
+        problems.add(".interface", format_args!("'{}' is no name of an interface", shown(interface)));
         return None;
     }
     Some(Nic {
@@ -113,6 +113,11 @@ fn list<'a>(fields: &'a Map<String, Value>, name: &str, problems: &mut Problems)
         problems.add(&format!(".{name}"), "not an array");
         return None;
     };
+    if values.len() > MOST_ENTRIES {
+        problems
+            .add(&format!(".{name}"), format_args!("more than {MOST_ENTRIES} entries; the rest is left out"));
+    }
+    let values = &values[..values.len().min(MOST_ENTRIES)];
     let texts: Vec<&str> = values.iter().filter_map(Value::as_str).collect();
     if texts.len() < values.len() {
         problems.add(&format!(".{name}"), "not only strings");
@@ -132,7 +137,12 @@ fn number(
     if number.is_none() {
         problems.add(
             &format!(".{name}"),
-            format_args!("{value} is no number from {} to {}", range.start(), range.end()),
+            format_args!(
+                "{} is no number from {} to {}",
+                shown(&value.to_string()),
+                range.start(),
+                range.end()
+            ),
         );
     }
     number
@@ -212,5 +222,23 @@ mod tests {
         let many = format!("[{}0]", "0,".repeat(300));
         let read = nics(many.as_bytes()).expect("an array");
         assert_eq!(read.problems.len(), 257);
+    }
+
+    #[test]
+    fn what_is_told_of_a_huge_value_is_short() {
+        let bad = "\u{1b}x".repeat(1000);
+        let escaped = bad.replace('\u{1b}', "\\u001b");
+        let nic = |rest: &str| format!(r#"[{{"interface": "net0", "mac": "2:8:20:5b:a1:0", {rest}}}]"#);
+        for value in [
+            nic(&format!(r#""ips": [{}"10.0.0.5/24"]"#, format!(r#""{escaped}","#).repeat(3000))),
+            nic(&format!(r#""mtu": [{}0]"#, "7,".repeat(100_000))),
+            nic(&format!(r#""gateways": [{}0]"#, "7,".repeat(100_000))),
+            format!(r#"[{{"interface": "{escaped}", "mac": "2:8:20:5b:a1:0"}}]"#),
+            format!(r#"[{{"interface": "net0", "mac": "{escaped}"}}]"#),
+        ] {
+            let told: String = nics(value.as_bytes()).expect("an array").problems.concat();
+            assert!((10..100_000).contains(&told.len()), "{} bytes", told.len());
+            assert!(!told.contains('\u{1b}'));
+        }
     }
 }
