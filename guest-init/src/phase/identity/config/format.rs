@@ -132,13 +132,17 @@ fn unquoted(value: &str) -> Option<&str> {
     (!value.contains(['\'', '"'])).then_some(value)
 }
 
-/// The text of a file of ours with these lines.
+/// The text of a file of ours with these lines. There is room for as many as [`Config::parse`] reads: the rest is left out,
+/// or the file would always seem to be cut short.
 pub fn text(lines: &[Line]) -> String {
-    use std::fmt::Write;
     let mut text = format!("{MARK}\n{EXPLANATION}");
-    for line in lines {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{line}");
+    // After the last line feed there is one more, an empty one.
+    let most = MOST_LINES - text.lines().count() - 2;
+    for line in lines.iter().take(most).map(ToString::to_string) {
+        if (text.len() + line.len() + END.len()) as u64 >= LONGEST {
+            break;
+        }
+        text += &line;
     }
     text + END + "\n"
 }
@@ -232,6 +236,20 @@ mod tests {
         assert!(Config::parse(&[0; 512]).is_empty());
         assert!(Config::parse(MARK.as_bytes()).is_empty());
         assert!(!Config::parse(b"a=b").is_empty());
+    }
+
+    #[test]
+    fn what_is_written_can_be_read_whole() {
+        for (count, value) in [(MOST_LINES - 4, "short".to_owned()), (MOST_LINES, "v".repeat(LONGEST_VALUE))]
+        {
+            let line = |index| Line::new(&format!("own{index}"), &value).expect("allowed");
+            let lines: Vec<Line> = (0..count + 100).map(line).collect();
+            let text = text(&lines);
+            assert!(text.len() as u64 <= LONGEST, "{}", text.len());
+            let read = Config::parse(text.as_bytes());
+            assert!(!read.is_cut_short && read.problems.is_empty(), "{:?}", read.problems);
+            assert!(read.lines.len() > 60 && lines.starts_with(&read.lines));
+        }
     }
 
     proptest! {
