@@ -165,11 +165,11 @@ impl Metadata {
         &self.memory.values
     }
 
-    /// Takes over what another boot remembered, for keys of which this one knows nothing.
+    /// Takes over what another boot remembered, for keys of which this one knows nothing, as far as there is room.
     pub fn take_over(&mut self, values: Values) {
         for (key, value) in values {
-            if is_worth_remembering(&key) {
-                self.memory.values.entry(key).or_insert(value);
+            if !self.memory.values.contains_key(&key) {
+                self.remember(&key, value.as_deref().map(str::as_bytes));
             }
         }
     }
@@ -409,6 +409,10 @@ mod tests {
         for key in REMEMBERED {
             assert!(metadata.lookup(key).is_said());
         }
+        let worst = String::from_utf8(worst).expect("text");
+        metadata.take_over(
+            settings::NAMES.map(|name| (format!("guest-init:{name}"), Some(worst.clone()))).into(),
+        );
         let text = stored_text(metadata.remembered()).expect("JSON");
         assert!((text.len() as u64) < LONGEST_MEMORY, "{}", text.len());
         assert_eq!(&read_stored(&text).expect("what was written"), metadata.remembered());
