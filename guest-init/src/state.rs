@@ -27,7 +27,7 @@ pub const FAILED: &str = "/etc/svc/volatile/guest-init.failed";
 const FILE: &str = "state.json";
 
 /// The longest that is read, in bytes.
-const LONGEST: u64 = 1 << 20;
+pub const LONGEST: u64 = 1 << 20;
 
 /// How long another process that keeps what it found out is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -24,6 +24,10 @@ impl fmt::Debug for Phase {
     }
 }
 
+/// The longest reason that is told and kept, in characters. What phases find out is kept in a file of which a phase reads
+/// so much and no more; a reason that grew with what the host says could make it too long.
+const LONGEST_REASON: usize = 1000;
+
 /// Why a phase is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
@@ -64,7 +68,7 @@ pub fn run(phase: &Phase, purpose: Purpose, guest: &mut Guest<'_>) -> PhaseResul
                 guest.log.line(&format!("{name}: cannot be told before the steps above are done: {error:#}"));
             }
             Err(error) => {
-                let reason = format!("{error:#}");
+                let reason: String = format!("{error:#}").chars().take(LONGEST_REASON).collect();
                 guest.log.console(&format!("ERROR: {name}: {reason}"));
                 result.failed.push((name.to_owned(), reason));
                 if step.on_failure() == OnFailure::EndPhase {
@@ -95,7 +99,7 @@ mod tests {
     use crate::engine::Log;
     use crate::phase::identity::metadata::Metadata;
     use crate::platform::Platform;
-    use crate::state::State;
+    use crate::state::{self, State};
 
     /// A step for tests: what it finds, whether it can do it, and whether that helps.
     struct Lamp {
@@ -111,6 +115,7 @@ mod tests {
         Stuck,
         Dead,
         Missing,
+        Loud,
     }
 
     impl Lamp {
@@ -131,6 +136,7 @@ mod tests {
         fn check(&self, _: &mut Guest<'_>) -> Result<Finding> {
             match (self.bulb, self.is_on.load(Ordering::Relaxed)) {
                 (Bulb::Missing, _) => bail!("no bulb"),
+                (Bulb::Loud, _) => bail!("bang {}", "\u{1}".repeat(1 << 20)),
                 (_, true) => Ok(Finding::Done),
                 (_, false) => Ok(Finding::Needed("it is dark".to_owned())),
             }
@@ -196,6 +202,19 @@ mod tests {
         let result = result_of(&STEPS, Purpose::Apply);
         assert_eq!(reasons(&result), ["fuse: the switch is stuck"]);
         assert!(!HALL.is_on.load(Ordering::Relaxed));
+    }
+
+    #[test]
+    fn the_reasons_of_all_steps_fit_into_the_state() {
+        static HALL: Lamp = Lamp::new("hall", Bulb::Loud, OnFailure::GoOn);
+        let mut state = State::default();
+        for phase in ["storage", "identity", "setup", "init", "userscript"] {
+            let result = result_of(vec![&HALL; 20].leak(), Purpose::Apply);
+            assert_eq!(result.failed.len(), 20);
+            state.record(PhaseResult { phase: phase.to_owned(), ..result });
+        }
+        let text = serde_json::to_vec(&state).expect("JSON");
+        assert!((text.len() as u64) < state::LONGEST, "{}", text.len());
     }
 
     #[test]
