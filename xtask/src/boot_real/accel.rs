@@ -50,15 +50,16 @@ impl Accel {
         }
     }
 
-    /// KVM where it works, TCG elsewhere. `folder` is for a file.
-    pub fn best(qemu: &Path, folder: &Path, wait: &Wait) -> Result<Self> {
-        Ok(if works(qemu, Self::Kvm, folder, wait)? { Self::Kvm } else { Self::Tcg })
+    /// KVM where it works with this processor (its usual one if `None`), TCG elsewhere. `folder` is for a file.
+    pub fn best(qemu: &Path, processor: Option<&str>, folder: &Path, wait: &Wait) -> Result<Self> {
+        let processor = processor.unwrap_or(Self::Kvm.processor());
+        Ok(if works(qemu, Self::Kvm, processor, folder, wait)? { Self::Kvm } else { Self::Tcg })
     }
 }
 
-/// Whether a machine executes instructions. A device that can be opened says nothing: KVM inside another virtual machine
-/// may open and then abort.
-pub fn works(qemu: &Path, accel: Accel, folder: &Path, wait: &Wait) -> Result<bool> {
+/// Whether a machine with this processor executes instructions. A device that can be opened says nothing: KVM inside
+/// another virtual machine may open and then abort.
+fn works(qemu: &Path, accel: Accel, processor: &str, folder: &Path, wait: &Wait) -> Result<bool> {
     let firmware = folder.join("probe.bin");
     let mut bytes = vec![0; FIRMWARE];
     bytes[FIRMWARE - 16..][..BEGIN.len()].copy_from_slice(&BEGIN);
@@ -74,7 +75,7 @@ pub fn works(qemu: &Path, accel: Accel, folder: &Path, wait: &Wait) -> Result<bo
         "-display",
         "none",
     ]);
-    command.args(["-cpu", accel.processor(), "-device", "isa-debug-exit,iobase=0xf4,iosize=4", "-bios"]);
+    command.args(["-cpu", processor, "-device", "isa-debug-exit,iobase=0xf4,iosize=4", "-bios"]);
     let wait_here = wait.at_most(PATIENCE);
     let said = exec::run(command.arg(&firmware), &wait_here);
     // Interruption is the caller's affair; a machine that hangs or aborts is an answer.
@@ -94,8 +95,8 @@ mod tests {
         let Some(qemu) = tools::require("qemu-system-x86_64") else { return };
         let folder = tempfile::tempdir().unwrap();
         let wait = Patience::default().wait(Duration::from_mins(1));
-        assert!(works(&qemu, Accel::Tcg, folder.path(), &wait).unwrap());
-        assert!(!works(Path::new("/bin/false"), Accel::Kvm, folder.path(), &wait).unwrap());
-        assert_eq!(Accel::best(Path::new("/bin/false"), folder.path(), &wait).unwrap(), Accel::Tcg);
+        assert!(works(&qemu, Accel::Tcg, "qemu64", folder.path(), &wait).unwrap());
+        assert!(!works(Path::new("/bin/false"), Accel::Kvm, "host", folder.path(), &wait).unwrap());
+        assert_eq!(Accel::best(Path::new("/bin/false"), None, folder.path(), &wait).unwrap(), Accel::Tcg);
     }
 }

@@ -175,7 +175,7 @@ impl Run<'_> {
         };
         let accel = match self.plan.accel {
             Some(accel) => accel,
-            None => Accel::best(&self.programs.qemu, self.work, wait)?,
+            None => Accel::best(&self.programs.qemu, self.plan.processor.as_deref(), self.work, wait)?,
         };
         let data = self.work.join("data.raw");
         machine::make_blank(&data, u64::from(self.plan.data_gib) << 30)?;
