@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod build;
+pub mod first_boot;
 pub mod kernel;
 pub mod listing;
 pub mod metadata;
