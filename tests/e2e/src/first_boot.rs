@@ -100,9 +100,10 @@ pub fn metadata() -> Value {
 }
 
 /// A key that every platform takes.
-pub const RSA_KEY: &str = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABAQC7vbqajDRETWFsTTyPpGdA9JEtCfIyCT4cPKUBbpQd7ZJHGHTmhqAjIXpMBzDTEmaY3OvyNT8a\
-Z0bcLGdDrBCwmWDi1lnUzrSm7yzUVoTRkhXPoxKCrkN7lZ7hYLKQ8Kx3JLkFzvKDY1qzWwqE1dZ0yQv8Fv6Yqk8cGm8e9uG4ySxv8b1nGqG2cZx2vQ9mWn0sX4kPdb3rFzJxXb0C\
-7r0oVnI9uQw1g0wYl1tGh2p0k1qkXk0PjvJ3n6k8Q5m1c3y5d7f9h0j2l4n6p8r0t2v4x6z8B0D2F4H6J8L0N2P4R6T8V owner@example.com";
+pub const RSA_KEY: &str = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABAQDc+I3svPS/z1+f/s/Y55kGO32D1srqs7W5rFC7nw6lGElStbGL2cOBavmanjC9\
+Yj8v1P6FgpCOJLH5F/VTUqC1lx2Sna6CBshSQ92P7KfLu6pt0iYeKQv2syb2oYJ5qaRbb42Iqw5c1WIZS5N8ULMYwIOLDiPeh0cSqvaRBcSvMA7L/HbhHY\
+s3ULPfojv8ni6oxaOAu44iUg2xjTfa5I44dhFsRDO4qC5FJOLNNST+zpdrkpmZp2ftYRO2Q5xm3LZnQrGJCQkilnyBYPEkJPavQhowLxveOMnwrLgjInQG\
+eXWKzDpcpDNrQGcKSc2sAgxGHHkrId+sR1ZXH3baIMrV owner@example.com";
 
 /// A machine that boots an image.
 pub struct Guest<'a> {
@@ -244,6 +245,7 @@ fn unpack(archive: &FileSystem<File>, folder: &Path) {
         let inside = entry.path.strip_prefix(b"/").unwrap_or(&entry.path);
         let path = folder.join(OsStr::from_bytes(inside));
         let about = &entry.metadata;
+        fs::create_dir_all(path.parent().unwrap_or(folder)).expect("the scratch folder is writable");
         match about.kind {
             FileType::Directory => {
                 fs::create_dir_all(&path).expect("the scratch folder is writable");

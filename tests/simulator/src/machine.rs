@@ -420,7 +420,9 @@ fn write_key_table(file: &File, bytes: u64) -> Result<()> {
     mbr[510..].copy_from_slice(&[0x55, 0xAA]);
     let mut boot = [0u8; 512];
     boot[..11].copy_from_slice(b"\xEB\x58\x90MSWIN4.1");
-    boot[11..16].copy_from_slice(&[0, 2, 8, 32, 0]);
+    // Blocks of 512 bytes, eight to a cluster, 32 before the first of two tables, on a hard disk.
+    boot[11..17].copy_from_slice(&[0, 2, 8, 32, 0, 2]);
+    boot[21] = 0xf8;
     boot[82..90].copy_from_slice(b"FAT32   ");
     boot[510..].copy_from_slice(&[0x55, 0xAA]);
     file.write_all_at(&mbr, 0)?;

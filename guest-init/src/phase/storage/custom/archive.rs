@@ -18,9 +18,6 @@ use super::delivered::{Item, Items, hex};
 /// The one folder at the top of the tarball.
 const TOP: &str = "custom";
 
-/// Where the tree is, once it is in its place.
-const PLACE: &str = "/opt/custom";
-
 /// The most entries.
 const MOST: usize = 200_000;
 
@@ -154,7 +151,10 @@ impl Unpacking<'_> {
     fn link(&mut self, path: &Path, target: &[u8]) -> Result<()> {
         self.make_room(path)?;
         let target = std::str::from_utf8(target).context("its target is not UTF-8")?;
-        stays_inside(path, target)?;
+        // Wherever it leads: nothing of the tarball is put behind a link, and many a tool lives elsewhere.
+        if target.is_empty() || target.len() > LONGEST_PATH {
+            bail!("its target is empty or too long");
+        }
         let place = self.to.join(path);
         symlink(target, &place)?;
         lchown(&place, Some(self.owner.0), Some(self.owner.1))?;
@@ -214,29 +214,6 @@ fn inside(path: &[u8]) -> Result<Option<PathBuf>> {
         }
         _ => bail!("it is not in the folder {TOP}"),
     }
-}
-
-/// Refuses a link at `path` whose target, by the letters, is not in the tree.
-fn stays_inside(path: &Path, target: &str) -> Result<()> {
-    if target.is_empty() || target.len() > LONGEST_PATH {
-        bail!("its target is empty or too long");
-    }
-    let target = Path::new(target);
-    let (start, rest) = match target.strip_prefix(PLACE) {
-        Ok(rest) => (0, rest),
-        Err(_) if target.is_absolute() => bail!("it leads to {}", target.display()),
-        Err(_) => (path.components().count() - 1, target),
-    };
-    let mut depth = start;
-    for part in rest.components() {
-        match part {
-            Component::CurDir => {}
-            Component::Normal(_) => depth += 1,
-            Component::ParentDir if depth > 0 => depth -= 1,
-            _ => bail!("it leads to {}", target.display()),
-        }
-    }
-    Ok(())
 }
 
 fn finish_folder(path: &Path, owner: (u32, u32), mode: u32) -> Result<()> {
