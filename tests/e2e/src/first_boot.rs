@@ -1,7 +1,7 @@
 //! Guests that boot: images as `kiln retro` makes them, on the simulator, with `kiln metadata serve` behind their second serial
 //! port.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt;
@@ -186,9 +186,7 @@ impl Guest<'_> {
             for (name, dataset) in &pool.datasets {
                 let dataset_name = format!("{}/{name}", pool.name);
                 for (property, setting) in &dataset.properties {
-                    if !["smartdc:currbooted", "smartdc:lastbooted"].contains(&property.as_str()) {
-                        found.insert(format!("{dataset_name} {property}"), format!("{setting:?}"));
-                    }
+                    found.insert(format!("{dataset_name} {property}"), format!("{setting:?}"));
                 }
                 let files = pool.files(self.machine.folder(), dataset);
                 if files.is_dir() {
@@ -197,14 +195,22 @@ impl Guest<'_> {
             }
         }
         list(&self.machine.key(), "key", &mut found);
-        found.retain(|path, _| !is_log(path));
+        found.retain(|path, _| !counts_boots(path));
         found
     }
 }
 
-/// Logs grow at each boot.
-fn is_log(path: &str) -> bool {
-    ["/log/", "/svc/log", "guest-init.log"].iter().any(|part| path.contains(part))
+/// What differs between two answers of [`Guest::lasting`].
+pub fn differences(before: &BTreeMap<String, String>, after: &BTreeMap<String, String>) -> Vec<String> {
+    let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let about = |name: &&String| (before.get(*name) != after.get(*name)).then(|| (*name).clone());
+    let changed = names.iter().filter_map(about);
+    changed.map(|name| format!("{name}: {:?} became {:?}", before.get(&name), after.get(&name))).collect()
+}
+
+/// Whether a file differs after each boot: logs, and what platform ran last.
+fn counts_boots(path: &str) -> bool {
+    ["/log/", "/svc/log", "/currbooted", "/lastbooted"].iter().any(|part| path.contains(part))
 }
 
 fn list(folder: &Path, name: &str, found: &mut BTreeMap<String, String>) {
