@@ -37,6 +37,15 @@ const GUEST_PACKAGES: &[&str] = &["guest-rt", "guest-mdata", "guest-init", "kiln
 /// Seconds that each fuzz target gets.
 const FUZZ_SECONDS: u32 = 10;
 
+/// How the names of tests of the command line begin, among those of tests/e2e.
+const COMMAND_LINE: &[&str] = &["cli_"];
+
+/// How the names of tests of guests begin that boot on the simulator.
+const SIMULATED: &[&str] = &["guest_"];
+
+/// How the names of tests begin that run real systems.
+const REAL_SYSTEMS: &[&str] = &["boot_", "receive_", "mount_"];
+
 /// A part of the tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Ring {
@@ -46,7 +55,7 @@ pub enum Ring {
     One,
     /// Every fuzz target: its corpus, then ten seconds.
     Fuzz,
-    /// The command line against foreign tools.
+    /// The command line against foreign tools, and the guest's programs on stand-ins for their system.
     #[value(name = "2")]
     Two,
     /// Real systems under QEMU.
@@ -178,7 +187,8 @@ impl Steps<'_> {
     }
 
     fn ring_two(&mut self) -> Result<()> {
-        self.end_to_end("command line", &["cli_"], || guest::run(&Guest::shipped()))?;
+        self.end_to_end("command line", COMMAND_LINE, || guest::run(&Guest::shipped()))?;
+        self.end_to_end("simulated guests", SIMULATED, || Ok(()))?;
         for platform in shim::PLATFORMS {
             let tests = self.cargo_test();
             let name = format!("tests of guest programs as illumos executables, platform {platform}");
@@ -191,8 +201,7 @@ impl Steps<'_> {
     }
 
     fn ring_three(&mut self) -> Result<()> {
-        let prefixes = ["boot_", "receive_", "mount_"];
-        self.end_to_end("real systems", &prefixes, || {
+        self.end_to_end("real systems", REAL_SYSTEMS, || {
             vm::build()?;
             guest::run(&Guest::shipped())
         })
@@ -259,10 +268,12 @@ fn all_targets() -> Result<BTreeSet<String>> {
             names.insert(name.to_owned());
         }
     }
-    let ringed = targets_with(&names, &["cli_", "boot_", "receive_", "mount_"]);
+    let prefixes = [COMMAND_LINE, SIMULATED, REAL_SYSTEMS].concat();
+    let ringed = targets_with(&names, &prefixes);
     if let Some(stray) = names.iter().find(|name| !ringed.contains(name)) {
         bail!(
-            "tests/e2e/tests/{stray}.rs belongs to no ring: its name must begin with cli_, boot_, receive_ or mount_"
+            "tests/e2e/tests/{stray}.rs belongs to no ring: its name must begin with one of {}",
+            prefixes.join(", ")
         );
     }
     Ok(names)
@@ -279,7 +290,8 @@ mod tests {
     #[test]
     fn every_end_to_end_test_belongs_to_a_ring() {
         let names = all_targets().unwrap();
-        assert!(!targets_with(&names, &["cli_"]).is_empty());
-        assert!(!targets_with(&names, &["boot_", "receive_", "mount_"]).is_empty());
+        for prefixes in [COMMAND_LINE, SIMULATED, REAL_SYSTEMS] {
+            assert!(!targets_with(&names, prefixes).is_empty(), "{prefixes:?}");
+        }
     }
 }
