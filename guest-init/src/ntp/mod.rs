@@ -10,8 +10,8 @@
 
 mod agreement;
 mod discipline;
-mod packet;
-mod servers;
+pub mod packet;
+pub mod servers;
 
 use std::collections::HashSet;
 use std::fs::File;

@@ -107,7 +107,7 @@ fn short(value: u32) -> i64 {
 }
 
 #[cfg(test)]
-pub mod tests {
+pub(crate) mod tests {
     use proptest::prelude::*;
 
     use super::*;

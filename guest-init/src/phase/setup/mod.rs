@@ -4,17 +4,17 @@
 //! needs another, and the guest passes no packets on before its rules are in place.
 
 mod access;
-mod firewall;
+pub mod firewall;
 mod forwarding;
 mod home;
 mod hostname;
-mod keys;
-mod links;
+pub mod keys;
+pub mod links;
 mod nat;
-mod routes;
+pub mod routes;
 mod services;
 mod survey;
-mod zone_network;
+pub mod zone_network;
 
 // The simulator is of this system alone.
 #[cfg(all(test, target_os = "linux", target_env = "gnu"))]

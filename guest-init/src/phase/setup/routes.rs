@@ -101,7 +101,7 @@ pub fn surplus(entries: &[Entry], leased: &[String]) -> Vec<Invocation> {
 }
 
 /// The routes that can be set, and what is wrong with the others. There is no second default route.
-fn acceptable(routes: Vec<Route>) -> (Vec<Route>, Vec<String>) {
+pub fn acceptable(routes: Vec<Route>) -> (Vec<Route>, Vec<String>) {
     let mut good: Vec<Route> = Vec::new();
     let mut notes = Vec::new();
     for route in routes {

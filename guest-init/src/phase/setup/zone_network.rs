@@ -92,12 +92,15 @@ fn network(interface: &Interface) -> Option<Ipv4Net> {
 /// What there is of the guest's card in the network for zones.
 #[derive(Debug, PartialEq, Eq)]
 pub enum There {
+    /// It is not there.
     Nothing,
     /// It has another address, or is down.
     Other,
+    /// It is as it should be.
     Right,
 }
 
+/// Finds out what there is of it.
 pub fn there(settings: &Settings, interfaces: &[Interface]) -> There {
     let (address, prefix) = own_address(settings);
     let address = Some(Subnet { address: address.into(), prefix });
@@ -131,7 +134,7 @@ pub fn make_card(settings: &Settings, commands: &mut dyn Commands) -> Result<()>
 }
 
 #[cfg(test)]
-pub mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::command::double::{Double, failed, said};
 

@@ -17,8 +17,9 @@ use crate::state::FOLDER;
 const IPV4: &str = "/etc/ipf/ipf.conf";
 const IPV6: &str = "/etc/ipf/ipf6.conf";
 
-/// Where rules are until they have proved themselves.
+/// Where the IPv4 rules are until they have proved themselves.
 pub const NEW_IPV4: &str = "/etc/svc/volatile/guest-init/ipf.conf";
+/// Where those for IPv6 are until then.
 pub const NEW_IPV6: &str = "/etc/svc/volatile/guest-init/ipf6.conf";
 
 /// The kernel has the rules for this guest.
@@ -83,11 +84,14 @@ pub fn is_written(file: &str, text: &str) -> Result<bool> {
 
 /// The rules as texts.
 pub struct Texts {
+    /// Those for IPv4.
     pub ipv4: String,
+    /// Those for IPv6.
     pub ipv6: String,
 }
 
 impl Texts {
+    /// The rules that follow from the facts.
     pub fn of(facts: &rules::Facts) -> Self {
         Self { ipv4: rules::ipv4(facts), ipv6: rules::ipv6(facts) }
     }

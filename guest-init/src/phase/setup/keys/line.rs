@@ -98,7 +98,7 @@ fn options(text: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 #[cfg(test)]
-pub mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// A line with a key of this type whose other bytes begin with `seed`.

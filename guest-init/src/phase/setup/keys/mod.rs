@@ -1,8 +1,8 @@
 //! The SSH keys of the owner.
 
 mod folder;
-mod line;
-mod merge;
+pub mod line;
+pub mod merge;
 
 use std::io;
 use std::path::{Path, PathBuf};

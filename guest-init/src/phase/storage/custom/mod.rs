@@ -4,8 +4,8 @@
 //! machine stops, there is one whole tree afterwards, under its own name or under one of two others from which the next boot
 //! brings it back.
 
-mod archive;
-mod delivered;
+pub mod archive;
+pub mod delivered;
 mod merge;
 
 use std::fs::{self, File};
