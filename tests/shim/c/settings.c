@@ -60,6 +60,10 @@ static void apply(const char *name, const char *value)
 		s->disks = value;
 	} else if (strcmp(name, "HOSTNAME_FILE") == 0) {
 		s->hostname = value;
+	} else if (strcmp(name, "ZONE") == 0) {
+		s->zone = atoi(value);
+		if (s->zone < 0)
+			shim_die("ABI_SHIM_ZONE=%s is no number of a zone", value);
 	} else if (strcmp(name, "CLOCK") == 0) {
 		s->clock = value;
 	} else if (strcmp(name, "KILLED") == 0) {

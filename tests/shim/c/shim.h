@@ -40,6 +40,7 @@ struct shim_settings {
 	const char *disks;
 	/* The host's files with the node name and with what the clock was set to. */
 	const char *hostname, *clock;
+	int zone;
 	/* The host's file that is there once a program was killed at its point: then all others are dead as well. */
 	const char *killed;
 	/* The host's file with the log of what is not on disk yet. */

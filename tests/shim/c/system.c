@@ -136,5 +136,5 @@ ILLUMOS(int, pset_info, (int set, int *type, unsigned *count, int *list))
 
 ILLUMOS(int, getzoneid, (void))
 {
-	return 0;
+	return shim_settings.zone;
 }

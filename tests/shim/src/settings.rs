@@ -24,6 +24,7 @@ pub struct Settings {
     devices: Vec<(PathBuf, PathBuf)>,
     disks: Option<PathBuf>,
     hostname: Option<PathBuf>,
+    zone: Option<u32>,
     clock: Option<PathBuf>,
     killed: Option<PathBuf>,
     power: Option<PathBuf>,
@@ -69,6 +70,13 @@ impl Settings {
     #[must_use]
     pub fn disks(mut self, table: impl Into<PathBuf>) -> Self {
         self.disks = Some(table.into());
+        self
+    }
+
+    /// Runs the program in the zone of this number; without, it is the global zone's.
+    #[must_use]
+    pub fn zone(mut self, number: u32) -> Self {
+        self.zone = Some(number);
         self
     }
 
@@ -162,6 +170,9 @@ impl Settings {
                     .expect("a string takes all");
             }
             set("DEVICES", &list);
+        }
+        if let Some(zone) = self.zone {
+            command.env(format!("{PREFIX}ZONE"), zone.to_string());
         }
         let mut set_path = |name: &str, path: &Option<PathBuf>| {
             if let Some(path) = path {

@@ -1,9 +1,12 @@
-//! Case 44 of the metadata protocol's tests: the shipped `mdata` finds its channel in the global zone of a guest, by what
-//! the platform's `smbios` says.
+//! Case 44 of the metadata protocol's tests: the shipped `mdata` finds its channel, in the global zone of a guest by what the
+//! platform's `smbios` says, in a zone by the sockets that its brand gives it.
 
 #![cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu"))]
 
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixListener;
+use std::thread;
 use std::time::Duration;
 
 use kiln_harness::{process, scratch};
@@ -45,4 +48,33 @@ fn case_44_any_other_machine_is_told_that_it_is_no_guest() {
     let wanted = "ERROR: could not initialise protocol: /usr/sbin/smbios cannot be run: No such file or directory (os \
                   error 2); --device names a channel\n";
     assert_eq!(ended(None), (Some(2), wanted.to_owned()));
+}
+
+#[test]
+fn case_44_a_zone_uses_its_socket() {
+    // The name of a socket is at most 108 bytes long.
+    let folder = tempfile::tempdir().unwrap();
+    let settings = Settings::default().platform(OLDEST_PLATFORM).zone(7);
+    let root = Root::create(folder.path(), &settings).unwrap();
+    let mdata = guests::illumos("guest-mdata", "mdata", Profile::Shipped).unwrap();
+    root.install(&mdata, "/usr/sbin/mdata-get").unwrap();
+    let socket = root.host_path("/.zonecontrol/metadata.sock");
+    fs::create_dir_all(socket.parent().unwrap()).unwrap();
+    let listener = UnixListener::bind(&socket).unwrap();
+    let host = thread::spawn(move || {
+        let (guest, _) = listener.accept().unwrap();
+        let mut lines = BufReader::new(guest.try_clone().unwrap()).lines();
+        // A host of 2013 knows the first version of the protocol only.
+        let mut answer = |text: &str| (&guest).write_all(text.as_bytes()).unwrap();
+        assert_eq!(lines.next().unwrap().unwrap(), "NEGOTIATE V2");
+        answer("invalid command\n");
+        assert_eq!(lines.next().unwrap().unwrap(), "GET sdc:uuid");
+        answer("SUCCESS\n54f1cc77-68f1-42ab-acac-5c4f64f5d6e0\n.\n");
+    });
+    let mut command = root.command("/usr/sbin/mdata-get", &root.settings());
+    command.args(["--timeout", "30", "sdc:uuid"]);
+    let output = process::run(&mut command, Duration::from_mins(1)).unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    assert_eq!(output.stdout, b"54f1cc77-68f1-42ab-acac-5c4f64f5d6e0\n");
+    host.join().unwrap();
 }
