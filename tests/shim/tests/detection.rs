@@ -4,14 +4,19 @@
 #![cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu"))]
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
-use std::os::unix::net::UnixListener;
+use std::io::{Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::thread;
 use std::time::Duration;
 
+use guest_mdata::host::{Agent, Answer, Conversation, Description, Dialect, Heard};
 use kiln_harness::{process, scratch};
 use kiln_shim::guests::{self, Profile};
 use kiln_shim::{OLDEST_PLATFORM, Root, Settings};
+use serde_json::json;
+
+/// A zone.
+const UUID: &str = "54f1cc77-68f1-42ab-acac-5c4f64f5d6e0";
 
 /// How `mdata-get` ends on a machine with this product name, if it has `smbios` at all: exit code, standard error.
 fn ended(product: Option<&str>) -> (Option<i32>, String) {
@@ -61,21 +66,32 @@ fn case_44_a_zone_uses_its_socket() {
     let socket = root.host_path("/.zonecontrol/metadata.sock");
     fs::create_dir_all(socket.parent().unwrap()).unwrap();
     let listener = UnixListener::bind(&socket).unwrap();
-    let host = thread::spawn(move || {
-        let (guest, _) = listener.accept().unwrap();
-        // A host of 2013 knows the first version of the protocol only.
-        for line in BufReader::new(guest.try_clone().unwrap()).lines() {
-            let answer = match line.unwrap().as_str() {
-                "GET sdc:uuid" => "SUCCESS\n54f1cc77-68f1-42ab-acac-5c4f64f5d6e0\n.\n",
-                _ => "invalid command\n",
-            };
-            (&guest).write_all(answer.as_bytes()).unwrap();
-        }
-    });
+    thread::spawn(move || serve(&listener.accept().unwrap().0));
     let mut command = root.command("/usr/sbin/mdata-get", &root.settings());
     command.args(["--timeout", "30", "sdc:uuid"]);
     let output = process::run(&mut command, Duration::from_mins(1)).unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
-    assert_eq!(output.stdout, b"54f1cc77-68f1-42ab-acac-5c4f64f5d6e0\n");
-    host.join().unwrap();
+    assert_eq!(output.stdout, format!("{UUID}\n").into_bytes());
+}
+
+/// The host of one zone, for one connection.
+fn serve(mut guest: &UnixStream) {
+    let zone = Description::new(json!({ "uuid": UUID, "nics": [] })).unwrap();
+    let agent = Agent::new(zone);
+    let mut conversation = Conversation::new(Dialect::Current, 1 << 20);
+    let mut buffer = vec![0; 1 << 10];
+    while let Ok(read @ 1..) = guest.read(&mut buffer) {
+        conversation.push(&buffer[..read]);
+        while let Some(heard) = conversation.next_heard() {
+            let answer = match heard {
+                Heard::Formality { answer, .. } => answer,
+                Heard::Nothing { .. } => continue,
+                Heard::Question(request, envelope) => match agent.answer(&request) {
+                    Answer::Now(response) => envelope.seal(&response),
+                    Answer::Once(_) => panic!("nothing is to be changed"),
+                },
+            };
+            guest.write_all(&answer).unwrap();
+        }
+    }
 }
