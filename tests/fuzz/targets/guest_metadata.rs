@@ -152,8 +152,10 @@ fn is_hash(line: &str) -> bool {
 
 /// No line is there but the old ones, the servers' and the zones'.
 fn check_ntp(original: &str, settings: &Settings) {
-    let old: BTreeSet<&str> = original.lines().collect();
-    for line in ntp::adapted(original, settings).lines().filter(|line| !old.contains(line)) {
+    let plain = |line| str::trim_end_matches(line, '\r');
+    let old: BTreeSet<&str> = original.split('\n').map(plain).collect();
+    let text = ntp::adapted(original, settings);
+    for line in text.split('\n').map(plain).filter(|line| !line.is_empty() && !old.contains(line)) {
         let words: Vec<&str> = line.split(' ').collect();
         match words[..] {
             ["server", host, "iburst"] => {
