@@ -14,7 +14,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::wait;
 use nix::unistd::{Pid, getegid, geteuid};
 
-use crate::machine::{Output, Plan, Report, log_name};
+use crate::machine::{Method, Output, Plan, Report, log_name};
 use crate::services::methods::manifests;
 use crate::services::{State, read_manifest, stock};
 use crate::world::{append, read_json, write_json};
@@ -260,9 +260,15 @@ impl Startd {
             command.env("SMF_FMRI", fmri).env("SMF_METHOD", name);
             command.env("SMF_RESTARTER", "svc:/system/svc/restarter:default").env("SMF_ZONENAME", "global");
             command.env("PATH", "/usr/sbin:/usr/bin").stdout(log.try_clone()?).stderr(log.try_clone()?);
+            let (called, begun) = (self.called()?, Instant::now());
             let child = command.spawn().context("cannot start the launcher")?;
             match self.wait(child)? {
-                Exit::Status(status) => Ok(status),
+                Exit::Status(status) => {
+                    let (commands, took) = (self.called()? - called, begun.elapsed());
+                    let (fmri, name) = (fmri.to_owned(), name.to_owned());
+                    self.report.methods.push(Method { fmri, name, commands, took });
+                    Ok(status)
+                }
                 Exit::PowerFailed => Err(Ended::PowerFailed),
                 Exit::TimeIsUp => Err(Ended::Hung(fmri.to_owned())),
             }
@@ -272,6 +278,12 @@ impl Startd {
         };
         self.keep_log(fmri, log, begin)?;
         Ok(status)
+    }
+
+    /// How many commands have been called so far.
+    fn called(&self) -> Result<usize> {
+        let log = fs::read(self.machine.join("commands.log")).context("no log of commands")?;
+        Ok(log.iter().filter(|&&byte| byte == b'\n').count())
     }
 
     /// The service's log: below /var once fs-minimal has run, else in /etc/svc/volatile.

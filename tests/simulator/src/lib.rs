@@ -39,6 +39,6 @@ pub use era::Era;
 pub use faults::{Action, Fault};
 pub use hardware::{Disk, Hardware, Nic};
 #[cfg(target_env = "gnu")]
-pub use machine::{Boot, BootOptions, Machine, Output, static_program};
+pub use machine::{Boot, BootOptions, Machine, Method, Output, static_program};
 pub use reply::Reply;
 pub use world::{Host, Runtime, World};

@@ -80,9 +80,23 @@ pub(crate) struct Plan {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Report {
     pub started: Vec<String>,
+    pub methods: Vec<Method>,
     pub outputs: Vec<Output>,
     pub power_failed: bool,
     pub hung: Option<String>,
+}
+
+/// What running a service's method took.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Method {
+    /// The service.
+    pub fmri: String,
+    /// Which of its methods, as `start`.
+    pub name: String,
+    /// How many commands were called meanwhile.
+    pub commands: usize,
+    /// How long it took, by the clock of the host.
+    pub took: Duration,
 }
 
 /// What a typed command did.
@@ -107,6 +121,8 @@ pub struct Boot {
     pub logs: BTreeMap<String, String>,
     /// The services whose start methods ran, in order; again when one ran again.
     pub started: Vec<String>,
+    /// The methods that ran to their end, in order, with what they took.
+    pub methods: Vec<Method>,
     /// The calls of commands, with those of the platform's own methods.
     pub calls: Vec<Logged>,
     /// What the simulator refused to play. A test asserts that there is nothing.
@@ -396,6 +412,7 @@ impl Machine {
             console: text("boot/console.log")?,
             logs,
             started: report.started,
+            methods: report.methods,
             calls,
             complaints: text("complaints.log")?.lines().map(str::to_owned).collect(),
             outputs: report.outputs,
