@@ -24,6 +24,13 @@ pub fn is_root(hash: &str) -> Result<bool> {
     Ok(root_hash(&read()?).as_deref() == Some(hash.as_bytes()))
 }
 
+/// Whether there is a password with which root can log in.
+pub fn has_root_password() -> Result<bool> {
+    let hash = root_hash(&read()?).unwrap_or_default();
+    let hash = String::from_utf8_lossy(&hash);
+    Ok(hash != NO_PASSWORD && is_hash(&hash))
+}
+
 /// Gives root this hash. The file stays root's alone, and the other lines stay as they are.
 pub fn set_root(hash: &str) -> Result<()> {
     let text = with_root_hash(&read()?, hash);

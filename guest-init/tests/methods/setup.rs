@@ -213,6 +213,32 @@ fn without_a_key_that_works_there_is_a_password_on_the_console() {
 }
 
 #[test]
+fn a_password_from_the_boot_menu_stays() {
+    let stage = guest(&key("ssh-ed25519"));
+    let shadow = "root:$5$2HOHRnK3$NvLlm.1KQBbB0WjoP7xcIwGnllhzp2HnT.mDO7DpxYA:6445::::::\n";
+    fs::write(stage.path("/etc/shadow"), shadow).expect("written");
+    let (failed, changed) = boot(&stage);
+    assert!(failed.is_empty() && !changed.as_array().expect("a list").contains(&json!("access")));
+    let console = fs::read_to_string(stage.path("/dev/console")).expect("a console");
+    assert!(console.contains("no SSH key to log in with") && !console.contains("password"), "{console}");
+    assert_eq!(fs::read_to_string(stage.path("/etc/shadow")).expect("read"), shadow);
+}
+
+#[test]
+fn in_rescue_mode_there_is_a_password_although_there_is_a_key() {
+    let stage = guest(&key("ssh-rsa"));
+    let state = stage.path("/etc/svc/volatile/guest-init/state.json");
+    let mut rescue: Value =
+        serde_json::from_slice(&fs::read(&state).expect("there is a state")).expect("JSON");
+    rescue["rescue"] = json!("there is no disk for data");
+    fs::write(&state, rescue.to_string()).expect("written");
+    let (_, changed) = boot(&stage);
+    assert!(changed.as_array().expect("a list").contains(&json!("access")));
+    let console = fs::read_to_string(stage.path("/dev/console")).expect("a console");
+    assert!(console.contains("with the password ") && !console.contains("no SSH key"), "{console}");
+}
+
+#[test]
 fn hazard_21_whatever_command_fails_the_keys_are_in_and_the_next_run_mends_the_rest() {
     let whole = guest(&key("ssh-rsa"));
     boot(&whole);

@@ -2,10 +2,11 @@
 
 use anyhow::Result;
 
-use crate::access::password;
+use crate::access::{password, shadow};
 use crate::engine::{Finding, Guest, Step};
 
-/// Somebody can log in: with a key, or on the console with an emergency password.
+/// Somebody can log in: with a key, or on the console with a password. In rescue mode there is a password whatever the keys,
+/// because what has gone wrong may keep the network from working.
 pub struct Access;
 
 impl Step for Access {
@@ -14,18 +15,38 @@ impl Step for Access {
     }
 
     fn check(&self, guest: &mut Guest<'_>) -> Result<Finding> {
-        if guest.state.has_usable_key || guest.state.emergency_password {
+        if guest.state.emergency_password {
             return Ok(Finding::Done);
         }
-        Ok(Finding::Needed("no SSH key of root works with this platform's server".to_owned()))
+        let why = if !guest.state.has_usable_key {
+            "no SSH key of root works with this platform's server"
+        } else if guest.state.rescue.is_some() {
+            "in rescue mode the console may be the only way in"
+        } else {
+            return Ok(Finding::Done);
+        };
+        // The boot menu or the owner has given root a password. It must go on working.
+        if shadow::has_root_password()? {
+            warn_of_keys(guest);
+            return Ok(Finding::Done);
+        }
+        Ok(Finding::Needed(why.to_owned()))
     }
 
     fn apply(&self, guest: &mut Guest<'_>) -> Result<()> {
-        let accepted = if guest.platform.has_openssh() { "RSA, ECDSA and Ed25519" } else { "RSA (and DSA)" };
-        guest.log.console(&format!(
-            "WARNING: there is no SSH key to log in with. This platform's server takes {accepted} keys; \
-             the metadata key root_authorized_keys is where to put one"
-        ));
+        warn_of_keys(guest);
         password::emergency(guest)
     }
+}
+
+/// Tells the console that no key can be used, and which could.
+fn warn_of_keys(guest: &mut Guest<'_>) {
+    if guest.state.has_usable_key {
+        return;
+    }
+    let accepted = if guest.platform.has_openssh() { "RSA, ECDSA and Ed25519" } else { "RSA (and DSA)" };
+    guest.log.console(&format!(
+        "WARNING: there is no SSH key to log in with. This platform's server takes {accepted} keys; \
+         the metadata key root_authorized_keys is where to put one"
+    ));
 }
