@@ -7,9 +7,10 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use super::settings::CONFIG;
-use crate::command::Invocation;
+use crate::command::mount;
 use crate::engine::Guest;
 use crate::files::{self, Owner};
+use crate::phase::storage;
 
 /// The platform's file, by its name on the key.
 pub const CONFIG_ON_KEY: &str = "config";
@@ -38,8 +39,7 @@ pub fn has_key(guest: &Guest<'_>) -> bool {
 
 /// Lets `act` write into the key's folder.
 pub fn on_key(guest: &mut Guest<'_>, act: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
-    let key = guest.state.key.as_ref().context("there is no key to write to")?;
-    act(Path::new(&key.folder))
+    storage::key::write(guest, |_, folder| act(folder))
 }
 
 /// Writes a file on the key, of which the name is given.
@@ -55,8 +55,7 @@ pub fn write_on_key(folder: &Path, name: &str, contents: &[u8]) -> Result<()> {
 /// taken away first, whose file stays as it is.
 pub fn write_in_memory(guest: &mut Guest<'_>, text: &[u8]) -> Result<()> {
     if let Some(key) = &guest.state.key {
-        let umount = Invocation::changes("/usr/sbin/umount", [&key.folder]);
-        guest.commands.text(&umount).context("the key cannot be taken away")?;
+        mount::remove(guest.commands, &key.folder).context("the key cannot be taken away")?;
         guest.state.key = None;
     }
     let folder = Path::new(CONFIG).parent().expect("it is in a folder");
