@@ -9,10 +9,6 @@ use super::loader::Loader;
 use super::settings::{Audience, ORIGINAL_RESCUE_HASH, Settings};
 use crate::report::Report;
 
-/// What an image lacks until the first-boot programs exist.
-const NO_FIRST_BOOT: &str = "this image has no first-boot programs yet: nothing sets up its pool, network or keys, and \
-     only the rescue entry of the boot menu lets anybody in";
-
 /// Reports the finished build.
 pub fn print(settings: &Settings, built: &Built, paths: &[PathBuf; 2], report: &Report) {
     let [image, manifest] = paths;
@@ -34,7 +30,6 @@ pub fn print(settings: &Settings, built: &Built, paths: &[PathBuf; 2], report: &
     } else {
         "root logs in with the password of your --rescue-password-hash"
     };
-    report.warn(NO_FIRST_BOOT);
     if report.is_json() {
         report.event(&json!({
             "event": "summary",
