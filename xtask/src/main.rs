@@ -4,6 +4,7 @@
 
 mod apt;
 mod boot_real;
+mod first_boot;
 mod guest;
 mod machine;
 mod task;

@@ -17,8 +17,8 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::machine;
-use crate::task::bench_mdata;
 use crate::task::setup::{self, Purpose};
+use crate::task::{bench_init, bench_mdata};
 
 /// kiln against the original's way, measured in the same run.
 #[derive(Debug, Subcommand)]
@@ -27,6 +27,8 @@ pub enum Bench {
     Retro,
     /// The metadata server and client, beside a plain echo over the same transport.
     Mdata,
+    /// The external commands of guest-init's first boot on the simulator, beside the original's, and its size.
+    Init,
 }
 
 /// The stamp of the platform that is measured.
@@ -52,6 +54,7 @@ pub fn run(bench: &Bench) -> Result<()> {
     match bench {
         Bench::Retro => retro(),
         Bench::Mdata => bench_mdata::run(),
+        Bench::Init => bench_init::run(),
     }
 }
 

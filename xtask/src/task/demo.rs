@@ -1,4 +1,5 @@
-//! `cargo xtask demo`: from a stand-in platform to a kernel that runs, with nothing but QEMU.
+//! `cargo xtask demo`: from a stand-in platform to a kernel that runs, with nothing but QEMU, and then the first boot of a guest,
+//! simulated.
 
 use std::fs;
 use std::path::PathBuf;
@@ -8,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use kiln_harness::{scratch, tools};
 
+use crate::first_boot;
 use crate::machine;
 use crate::task::setup::{self, Purpose};
 
@@ -18,7 +20,7 @@ const STAMP: &str = "20260101T000000Z";
 /// shifts that left and sets the lowest bit.
 const ALL_RIGHT: i32 = 33;
 
-/// Make a stand-in platform, build a retro image from it, verify it, and boot it in QEMU.
+/// Make a stand-in platform, build a retro image from it, verify it, boot it in QEMU, and show a simulated first boot.
 #[derive(Debug, Args)]
 pub struct Demo {
     /// Folder for everything the demo makes, made if need be [default: target/demo].
@@ -57,6 +59,24 @@ pub fn run(demo: &Demo) -> Result<()> {
     eprintln!("\nbooting {} in QEMU; its first serial port:", home.join(disk).display());
     boot(&home.join(disk))?;
     eprintln!("\nthe stand-in kernel found its archive in order; everything is in {}", home.display());
+    show_first_boot(&kiln)
+}
+
+/// Shows what a guest of such an image does at its first boot.
+fn show_first_boot(kiln: &std::path::Path) -> Result<()> {
+    eprintln!(
+        "\nA stand-in kernel sets nothing up. So here is the first boot of a guest as a SIMULATION: guest-init, the program \
+         for SmartOS that the image carries, runs on this machine's kernel, and a stand-in plays the commands of illumos, \
+         its disks and its services. No illumos takes part. The guest's console:\n"
+    );
+    let boot = first_boot::play(kiln, STAMP)?;
+    for line in boot.console.lines() {
+        println!("  {}", line.trim_end());
+    }
+    println!("\n  # guest-init status");
+    for line in boot.status.lines() {
+        println!("  {line}");
+    }
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! The tasks, one file each.
 
 pub mod bench;
+mod bench_init;
 mod bench_mdata;
 pub mod boot_real;
 pub mod demo;
