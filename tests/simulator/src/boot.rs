@@ -282,8 +282,8 @@ impl Startd {
 
     /// How many commands have been called so far.
     fn called(&self) -> Result<usize> {
-        let log = fs::read(self.machine.join("commands.log")).context("no log of commands")?;
-        Ok(log.iter().filter(|&&byte| byte == b'\n').count())
+        let log = fs::read_to_string(self.machine.join("commands.log")).context("no log of commands")?;
+        Ok(log.lines().count())
     }
 
     /// The service's log: below /var once fs-minimal has run, else in /etc/svc/volatile.
