@@ -55,6 +55,7 @@ pub struct Guest {
     folder: PathBuf,
     files: Vec<(String, PathBuf)>,
     disks: Vec<(String, PathBuf)>,
+    targets: Vec<PathBuf>,
     second_port: Option<SecondPort>,
     scratch_mib: u64,
     memory_mib: u64,
@@ -86,6 +87,7 @@ impl Guest {
             folder: folder.into(),
             files: Vec::new(),
             disks: Vec::new(),
+            targets: Vec::new(),
             second_port: None,
             scratch_mib: 4096,
             memory_mib: 1536,
@@ -124,6 +126,14 @@ impl Guest {
     #[must_use]
     pub fn disk(mut self, name: impl Into<String>, path: impl Into<PathBuf>) -> Self {
         self.disks.push((name.into(), path.into()));
+        self
+    }
+
+    /// Attaches the raw image `path` as a disk that the guest may write to: the next target, counted from 0, of a SCSI
+    /// controller, so that there can be 255 of them. What it writes is in the file at once.
+    #[must_use]
+    pub fn target(mut self, path: impl Into<PathBuf>) -> Self {
+        self.targets.push(path.into());
         self
     }
 
@@ -206,9 +216,12 @@ impl Guest {
 
     fn command(&self, folder: &Path, scratch: &Path) -> Result<Command> {
         let qemu = tools::find("qemu-system-x86_64").context("qemu-system-x86_64 is missing")?;
-        let mut arguments = "console=ttyS0 quiet loglevel=4 panic=-1 mitigations=off tsc=unstable \
+        // Without no_timer_check the kernel counts ticks while it starts, and panics when a busy host lets some of them
+        // pass.
+        let mut arguments =
+            "console=ttyS0 quiet loglevel=4 panic=-1 mitigations=off tsc=unstable no_timer_check \
                              random.trust_cpu=on net.ifnames=0 nokaslr"
-            .to_owned();
+                .to_owned();
         if self.zfs {
             arguments += " kiln.zfs";
         }
@@ -237,6 +250,15 @@ impl Guest {
         for (name, image) in &self.disks {
             ensure!(image.is_file(), "{} is no disk image", image.display());
             disk(&mut command, name, image, "readonly=on")?;
+        }
+        if !self.targets.is_empty() {
+            command.args(["-device", "virtio-scsi-pci,id=scsi"]);
+        }
+        for (number, image) in self.targets.iter().enumerate() {
+            ensure!(image.is_file(), "{} is no disk image", image.display());
+            let drive = format!("file={},if=none,id=target-{number},format=raw,cache=unsafe", path(image)?);
+            command.args(["-drive", &drive, "-device"]);
+            command.arg(format!("scsi-hd,drive=target-{number},bus=scsi.0,scsi-id={number},lun=0"));
         }
         for (tag, options) in [("in", ",readonly=on"), ("out", "")] {
             let share = path(&folder.join(tag))?;

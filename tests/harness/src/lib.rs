@@ -1,6 +1,7 @@
 //! Machines and foreign tools for kiln's tests.
 //!
 //! * [`guest`]: a Debian guest with real OpenZFS, UFS and FAT drivers that runs one script.
+//! * [`session`]: that guest, told what to do while it runs.
 //! * [`qemu_boot`]: a machine that boots a disk image, driven over its serial port.
 //! * [`tools`]: foreign programs that may be missing on a user's machine.
 //! * [`account`]: whose account a program runs under.
@@ -23,6 +24,7 @@ pub mod process;
 pub mod qemu_boot;
 pub mod recipe;
 pub mod scratch;
+pub mod session;
 pub mod slots;
 pub mod ssh_server;
 pub mod tools;
