@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 
 use super::decision::{self, Boot, DataDisk, Decision, Known, Look, POOL};
 use super::records::{self, Intent, Record, Recorded};
-use super::{disks, key, rescue};
+use super::{datasets, disks, key, rescue};
 use crate::command::zfs::{self, Dataset, Datasets};
 use crate::command::zpool::{self, Active, Create, Importable, Search};
 use crate::command::{Commands, bootparams};
@@ -215,7 +215,25 @@ fn must_be_ours(pool: &Pool, datasets: &Datasets, unfinished: bool) -> Result<()
             pool.guid
         );
     }
+    if let Some((name, mountpoint)) = mounted_elsewhere(&pool.name, datasets) {
+        bail!(
+            "{name} would be mounted on {mountpoint}, so pool {} ({}) may be somebody else's",
+            pool.name,
+            pool.guid
+        );
+    }
     Ok(())
+}
+
+/// The dataset whose mount point is another than a first boot gives it, and where that is. Such a pool could not be used, and
+/// must not be written to only to find that out.
+fn mounted_elsewhere<'a>(pool: &str, datasets: &'a Datasets) -> Option<(&'a str, &'a str)> {
+    let root = (pool.to_owned(), format!("/{pool}"));
+    let essential = datasets::ESSENTIAL.map(|name| (format!("{pool}/{name}"), "legacy".to_owned()));
+    std::iter::once(root).chain(essential).find_map(|(name, wanted)| {
+        let (name, dataset) = datasets.get_key_value(&name)?;
+        (dataset.mountpoint != wanted).then_some((name.as_str(), dataset.mountpoint.as_str()))
+    })
 }
 
 /// Imports a pool of which there is no record, if its datasets are those of a guest. It is looked at without writing first.
@@ -250,6 +268,38 @@ fn make(guest: &mut Guest<'_>, intent: &Intent, create: Create) -> Result<Pool> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn hazard_05_a_pool_that_would_be_mounted_elsewhere_is_not_adopted() {
+        let ours = [
+            ("zones", "/zones"),
+            ("zones/config", "legacy"),
+            ("zones/opt", "legacy"),
+            ("zones/var", "legacy"),
+        ];
+        let judged = |name: &str, mountpoint: &str| {
+            let dataset = |mountpoint: &str| Dataset {
+                mountpoint: mountpoint.to_owned(),
+                checksum: "on".to_owned(),
+                complete: false,
+                factory_reset: false,
+            };
+            let mut datasets: Datasets =
+                ours.iter().map(|(name, mountpoint)| ((*name).to_owned(), dataset(mountpoint))).collect();
+            datasets.insert(name.to_owned(), dataset(mountpoint));
+            must_be_ours(&Pool { name: "zones".to_owned(), guid: 1 }, &datasets, false).is_ok()
+        };
+        assert!(judged("zones/data", "/data"), "other datasets are the owner's affair");
+        for (name, mountpoint) in [
+            ("zones", "/usr"),
+            ("zones", "legacy"),
+            ("zones/var", "/var"),
+            ("zones/opt", "none"),
+            ("zones/config", "-"),
+        ] {
+            assert!(!judged(name, mountpoint), "{name} {mountpoint}");
+        }
+    }
 
     #[test]
     fn hazard_04_the_configuration_can_name_the_disk() {
