@@ -18,7 +18,7 @@ use crate::machine::{Method, Output, Plan, Report, log_name};
 use crate::services::methods::manifests;
 use crate::services::{State, read_manifest, stock};
 use crate::world::{append, read_json, write_json};
-use crate::{World, fat};
+use crate::{World, fat, real};
 
 /// How often svc.startd starts a method that fails before it gives up.
 const TRIES: u32 = 3;
@@ -60,6 +60,9 @@ pub fn startd(machine: &Path) -> Result<()> {
     fs::create_dir_all(&inside)?;
     mount(Some(machine), &inside, none, MsFlags::MS_BIND, none)
         .context("cannot mount the machine's folder")?;
+    if World::load(machine, &root)?.has_real_disks() {
+        real::open_way_out(&inside)?;
+    }
     let mut startd = Startd {
         machine: machine.to_owned(),
         root,
@@ -137,6 +140,11 @@ impl Startd {
     }
 
     fn run(&mut self) -> Result<Ended> {
+        for fmri in self.plan.methods.clone() {
+            if let Some(ended) = self.start(&fmri)? {
+                return Ok(ended);
+            }
+        }
         while self.plan.services {
             let (ready, orders) = self.with(|world| {
                 let services = &mut world.runtime.services;

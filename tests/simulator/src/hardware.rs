@@ -41,6 +41,10 @@ pub struct Disk {
     /// Whether its driver finds it at once; else it appears only after `devfsadm` ran twice, as a late disk does.
     #[serde(default)]
     pub late: bool,
+    /// The block device of the machine that runs the simulator which it really is, as `/dev/sdb`; then all disks are. None for
+    /// a disk that is played.
+    #[serde(default)]
+    pub device: Option<String>,
 }
 
 /// A network device.
@@ -66,8 +70,22 @@ impl Hardware {
         let property = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         Self {
             disks: vec![
-                Disk { name: "c1t0d0".into(), bytes: 1 << 30, removable: false, key: true, late: false },
-                Disk { name: "c2t0d0".into(), bytes: 10 << 30, removable: false, key: false, late: false },
+                Disk {
+                    name: "c1t0d0".into(),
+                    bytes: 1 << 30,
+                    removable: false,
+                    key: true,
+                    late: false,
+                    device: None,
+                },
+                Disk {
+                    name: "c2t0d0".into(),
+                    bytes: 10 << 30,
+                    removable: false,
+                    key: false,
+                    late: false,
+                    device: None,
+                },
             ],
             nics: vec![Nic {
                 link: if era.since("20150715") { "vioif0".into() } else { "e1000g0".into() },

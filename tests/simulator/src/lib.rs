@@ -28,6 +28,7 @@ mod hardware;
 mod machine;
 pub mod network;
 pub mod program;
+mod real;
 mod reply;
 pub mod services;
 #[cfg(target_env = "gnu")]
@@ -39,6 +40,6 @@ pub use era::Era;
 pub use faults::{Action, Fault};
 pub use hardware::{Disk, Hardware, Nic};
 #[cfg(target_env = "gnu")]
-pub use machine::{Boot, BootOptions, Machine, Method, Output, static_program};
+pub use machine::{Boot, BootOptions, Machine, Method, Output, Programs, real_machine, static_program};
 pub use reply::Reply;
 pub use world::{Host, Runtime, World};

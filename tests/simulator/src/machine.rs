@@ -38,8 +38,10 @@ pub struct BootOptions {
     pub programs: Vec<(PathBuf, String)>,
     /// Folders whose contents are laid over the folder of that path in the root.
     pub overlays: Vec<(PathBuf, String)>,
-    /// Whether services run. Without, only the commands do.
+    /// Whether services run. Without, only those of `methods` and the commands do.
     pub services: bool,
+    /// The services whose start methods run first, without what they depend on.
+    pub methods: Vec<String>,
     /// What is typed after the services have settled.
     pub commands: Vec<Vec<String>>,
     /// Whether the whole machine goes off when a process is killed by [`Settings::kill_at`], and what the power failure
@@ -47,6 +49,8 @@ pub struct BootOptions {
     pub power_failure: Option<power::Policy>,
     /// Folders of which it is recorded what a power failure undoes.
     pub power_folders: Vec<(power::Kind, String)>,
+    /// The simulator's programs, where cargo cannot build them.
+    pub simulator: Option<Programs>,
     /// After this time the machine is switched off; it counts as hung.
     pub limit: Duration,
 }
@@ -58,11 +62,32 @@ impl Default for BootOptions {
             programs: Vec::new(),
             overlays: Vec::new(),
             services: true,
+            methods: Vec::new(),
             commands: Vec::new(),
             power_failure: None,
             power_folders: Vec::new(),
+            simulator: None,
             limit: Duration::from_mins(1),
         }
+    }
+}
+
+/// The simulator's two programs.
+#[derive(Debug, Clone)]
+pub struct Programs {
+    /// The commands of the guest, a static program.
+    pub commands: PathBuf,
+    /// The one that plays the boot.
+    pub player: PathBuf,
+}
+
+impl Programs {
+    /// Builds them, unless they are up to date.
+    ///
+    /// # Errors
+    /// When one does not compile.
+    pub fn build() -> Result<Self> {
+        Ok(Self { commands: static_program("simulator")?, player: player()? })
     }
 }
 
@@ -71,6 +96,7 @@ impl Default for BootOptions {
 pub(crate) struct Plan {
     pub launcher: PathBuf,
     pub services: bool,
+    pub methods: Vec<String>,
     pub commands: Vec<Vec<String>>,
     pub cut: Option<usize>,
     pub limit: Duration,
@@ -176,7 +202,7 @@ impl Machine {
     pub fn set_hardware(&self, hardware: &Hardware) -> Result<()> {
         for disk in &hardware.disks {
             let path = self.disk(&disk.name);
-            if !path.exists() {
+            if disk.device.is_none() && !path.exists() {
                 let file = File::create_new(&path)?;
                 file.set_len(disk.bytes)?;
                 if disk.key {
@@ -322,6 +348,7 @@ impl Machine {
             File::create(self.folder.join(log))?;
         }
         let hardware = self.hardware()?;
+        let programs = options.simulator.clone().map_or_else(Programs::build, Ok)?;
         let settings = options
             .settings
             .clone()
@@ -331,7 +358,7 @@ impl Machine {
         fs::write(boot.join("disks"), "")?;
         fs::write(boot.join("hostname"), "unknown\n")?;
         let root = Root::create(&boot.join("root"), &settings)?;
-        skeleton::fill(root.folder(), &hardware, &static_program("simulator")?)?;
+        skeleton::fill(root.folder(), &hardware, &programs.commands)?;
         fs::hard_link(boot.join("console.log"), root.folder().join("dev/console"))?;
         for (from, to) in &options.overlays {
             let to = root.host_path(to);
@@ -362,6 +389,7 @@ impl Machine {
         let plan = Plan {
             launcher: kiln_shim::launcher(),
             services: options.services,
+            methods: options.methods.clone(),
             commands: options.commands.clone(),
             cut: options
                 .power_failure
@@ -369,7 +397,7 @@ impl Machine {
             limit: options.limit,
         };
         write_json(&boot.join("plan.json"), &plan)?;
-        let mut command = Command::new(player()?);
+        let mut command = Command::new(programs.player);
         command.arg("boot").arg(&self.folder);
         settings.apply(&mut command);
         let output = process::run(&mut command, options.limit + Duration::from_mins(1))?;
@@ -454,6 +482,15 @@ fn write_key_table(file: &File, bytes: u64) -> Result<()> {
 pub fn static_program(name: &str) -> Result<PathBuf> {
     build(name, &["--target", STATIC])?;
     Ok(scratch::target_folder().join(STATIC).join("debug").join(name))
+}
+
+/// The program `real-machine`, which plays boots with real disks, built unless it is up to date.
+///
+/// # Errors
+/// When it does not compile.
+pub fn real_machine() -> Result<PathBuf> {
+    build("real-machine", &[])?;
+    Ok(scratch::target_folder().join("debug/real-machine"))
 }
 
 /// The program that plays the boot: the same one, but built for the host, with the shim in it.

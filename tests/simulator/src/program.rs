@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::faults::{Action, Fault};
 use crate::world::{append, read_json};
-use crate::{Reply, World, commands};
+use crate::{Reply, World, commands, real};
 
 /// Where commands find the machine's folder; callers clear the environment, so no variable can say it.
 pub const MACHINE: &str = "/.simulator";
@@ -57,6 +57,14 @@ fn play(machine: &Path, name: &str, argv: &[&str]) -> Result<u8> {
     let command =
         commands::by_name(name).with_context(|| format!("{name} is no command of illumos that is played"))?;
     let mut world = World::load(machine, Path::new("/"))?;
+    let mut run = command.run;
+    if world.has_real_disks()
+        && let Some(real) = real::by_name(name)
+    {
+        run = real;
+        world.step_out()?;
+    }
+    let machine = world.machine.clone();
     let action = fault(&mut world, name, argv.get(1..).unwrap_or_default())?;
     let log = |status: Option<u8>, said: &[u8]| {
         let said = String::from_utf8_lossy(&said[..said.len().min(2000)]).into_owned();
@@ -74,7 +82,7 @@ fn play(machine: &Path, name: &str, argv: &[&str]) -> Result<u8> {
         }
         _ => {
             world.power_fails = action == Some(Action::DieHalf);
-            (command.run)(&mut world, argv)
+            run(&mut world, argv)
         }
     };
     if let Some(Action::Garbage(bytes)) = &action {

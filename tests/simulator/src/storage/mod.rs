@@ -124,7 +124,9 @@ impl World {
             let removable = self.hardware.disk(name).is_some_and(|disk| disk.removable);
             let removable = if removable { " removable" } else { "" };
             let host = &self.runtime.host.machine;
-            table += &format!("{name}p0 {host}/disks/{name} block=512{removable}\n");
+            let device = self.hardware.disk(name).and_then(|disk| disk.device.clone());
+            let path = device.unwrap_or_else(|| format!("{host}/disks/{name}"));
+            table += &format!("{name}p0 {path} block=512{removable}\n");
         }
         // Without it the disks could not be opened, which shows.
         let _ = std::fs::write(self.machine.join("boot/disks"), table);
