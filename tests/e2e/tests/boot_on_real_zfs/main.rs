@@ -10,6 +10,7 @@ mod images;
 mod rig;
 
 use std::panic::{self, AssertUnwindSafe};
+use std::time::Duration;
 
 use kiln_harness::guest::Guest;
 use kiln_harness::tools;
@@ -92,7 +93,7 @@ fn real_zfs_and_foreign_disks_are_safe() {
             return;
         }
     }
-    let mut rig = Rig::start(disks(), guest.zfs());
+    let mut rig = Rig::start(disks(), guest.zfs().deadline(Duration::from_mins(20)));
     rig.seal();
     let mut failed = Vec::new();
     for (name, case) in CASES {
