@@ -65,12 +65,28 @@ impl Step for Root {
     }
 }
 
+/// Whether the mount points are those of a guest's pool. Others may be anywhere, over the platform's own folders even.
+///
+/// # Errors
+/// Which is not.
+pub fn can_be_mounted(pool: &Pool, datasets: &Datasets) -> Result<()> {
+    let root = datasets.get(&pool.name).map(|root| root.mountpoint.as_str());
+    if root != Some(&format!("/{}", pool.name)) {
+        bail!("pool {} would be mounted on {}", pool.name, root.unwrap_or_default());
+    }
+    for name in ESSENTIAL {
+        if let Some(dataset) = datasets.get(&format!("{}/{name}", pool.name))
+            && dataset.mountpoint != "legacy"
+        {
+            bail!("the mount point of {}/{name} is {} and not legacy", pool.name, dataset.mountpoint);
+        }
+    }
+    Ok(())
+}
+
 fn mount_root(guest: &mut Guest<'_>) -> Result<()> {
     let Some(pool) = guest.state.pool.clone() else { return Ok(()) };
-    let mountpoint = of(guest, &pool)?.get(&pool.name).map(|root| root.mountpoint.clone());
-    if mountpoint.as_deref() != Some(&format!("/{}", pool.name)) {
-        bail!("pool {} would be mounted on {}", pool.name, mountpoint.unwrap_or_default());
-    }
+    can_be_mounted(&pool, of(guest, &pool)?)?;
     zfs::mount(guest.commands, &pool.name)
 }
 
@@ -108,6 +124,7 @@ impl Step for MakeDatasets {
             }
         }
         if !failed.is_empty() {
+            guest.state.storage.is_incomplete = true;
             bail!(failed.join("; "));
         }
         Ok(())
@@ -194,6 +211,12 @@ impl Step for Complete {
 
     fn check(&self, guest: &mut Guest<'_>) -> Result<Finding> {
         let Some(pool) = guest.state.pool.clone() else { return Ok(Finding::Done) };
+        if guest.state.storage.is_incomplete {
+            guest
+                .log
+                .line("it is not recorded that the pool is complete: the next boot makes what is missing");
+            return Ok(Finding::Done);
+        }
         let in_pool = of(guest, &pool)?.get(&pool.name).is_some_and(|root| root.complete);
         if in_pool && is_recorded(guest, &pool)? {
             return Ok(Finding::Done);

@@ -65,6 +65,8 @@ pub struct Findings {
     search: String,
     /// The datasets of the pool.
     datasets: Option<Datasets>,
+    /// Whether a dataset could not be made that a guest can do without.
+    is_incomplete: bool,
     /// The size of the pool's disk, if the pool was made a moment ago.
     new_disk: Option<u64>,
 }
