@@ -277,12 +277,16 @@ fn leave(world: &mut World, arguments: &[&str], state: PoolState) -> Result<Repl
         })?;
     }
     let hostid = world.runtime.storage.hostid;
-    let pool = world.pool_mut(name).ok_or_else(|| no_such_pool(name))?;
-    pool.state = state;
-    pool.hostid = hostid;
-    pool.txg += 1;
-    world.relabel(guid);
+    // spa_export_common: labels are written if the pool can be written to.
+    if !world.runtime.storage.read_only.contains(&guid) {
+        let pool = world.pool_mut(name).ok_or_else(|| no_such_pool(name))?;
+        pool.state = state;
+        pool.hostid = hostid;
+        pool.txg += 1;
+        world.relabel(guid);
+    }
     world.runtime.storage.imported.retain(|&imported| imported != guid);
+    world.runtime.storage.read_only.retain(|&imported| imported != guid);
     world.show_volumes();
     Ok(Reply::ok())
 }
