@@ -65,28 +65,12 @@ impl Step for Root {
     }
 }
 
-/// Whether the mount points are those of a guest's pool. Others may be anywhere, over the platform's own folders even.
-///
-/// # Errors
-/// Which is not.
-pub fn can_be_mounted(pool: &Pool, datasets: &Datasets) -> Result<()> {
-    let root = datasets.get(&pool.name).map(|root| root.mountpoint.as_str());
-    if root != Some(&format!("/{}", pool.name)) {
-        bail!("pool {} would be mounted on {}", pool.name, root.unwrap_or_default());
-    }
-    for name in ESSENTIAL {
-        if let Some(dataset) = datasets.get(&format!("{}/{name}", pool.name))
-            && dataset.mountpoint != "legacy"
-        {
-            bail!("the mount point of {}/{name} is {} and not legacy", pool.name, dataset.mountpoint);
-        }
-    }
-    Ok(())
-}
-
 fn mount_root(guest: &mut Guest<'_>) -> Result<()> {
     let Some(pool) = guest.state.pool.clone() else { return Ok(()) };
-    can_be_mounted(&pool, of(guest, &pool)?)?;
+    let mountpoint = of(guest, &pool)?.get(&pool.name).map(|root| root.mountpoint.clone());
+    if mountpoint.as_deref() != Some(&format!("/{}", pool.name)) {
+        bail!("pool {} would be mounted on {}", pool.name, mountpoint.unwrap_or_default());
+    }
     zfs::mount(guest.commands, &pool.name)
 }
 

@@ -243,7 +243,6 @@ fn adopt(guest: &mut Guest<'_>, pool: &Pool, unfinished: bool) -> Result<()> {
     zpool::export(guest.commands, &pool.name)?;
     let datasets = datasets?;
     must_be_ours(pool, &datasets, unfinished)?;
-    datasets::can_be_mounted(pool, &datasets)?;
     zpool::import(guest.commands, pool.guid)?;
     guest.state.storage.datasets = Some(datasets);
     Ok(())
