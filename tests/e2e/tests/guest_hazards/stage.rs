@@ -85,7 +85,7 @@ fn fault(command: &str, arguments: &[&str], action: Action) -> Fault {
 
 /// A further disk.
 pub fn disk(name: &str, bytes: u64) -> Disk {
-    Disk { name: name.to_owned(), bytes, removable: false, key: false, late: false }
+    Disk { name: name.to_owned(), bytes, removable: false, key: false, late: false, device: None }
 }
 
 /// Puts further disks into a machine.
