@@ -51,6 +51,22 @@ void power_name_before(struct power_name *name, int fd, const char *path)
 	errno = error;
 }
 
+/* Gives a file one more name, among what is kept. */
+static bool keep(const struct power_name *name, const char *kept)
+{
+	if (linkat(name->parent, name->name, power_kept(), kept, 0) == 0)
+		return true;
+	if (errno != EXDEV)
+		return false;
+	int source = power_open_source(name->parent);
+	bool done = source >= 0 && linkat(source, name->name, power_kept(), kept, 0) == 0;
+	int error = errno;
+	if (source >= 0)
+		close(source);
+	errno = error;
+	return done;
+}
+
 void power_name_goes_before(struct power_name *name, int fd, const char *path)
 {
 	int error = errno;
@@ -58,7 +74,7 @@ void power_name_goes_before(struct power_name *name, int fd, const char *path)
 	if (name->before.id.number != 0 && !S_ISDIR(name->before.mode)) {
 		char kept[40];
 		power_kept_name(&name->before.id, kept);
-		name->kept = linkat(name->parent, name->name, power_kept(), kept, 0) == 0;
+		name->kept = keep(name, kept);
 		if (!name->kept && errno != EEXIST)
 			shim_die("ABI_SHIM_POWER: %s is not kept: %s", name->name, strerror(errno));
 	}

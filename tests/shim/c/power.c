@@ -11,7 +11,7 @@
 #define MOST_FOLDERS 16
 
 static int log_file = -1, kept = -1;
-static char *folders[MOST_FOLDERS];
+static char table[1024], *folders[MOST_FOLDERS];
 static int folder_count;
 
 /* The log begins with lines that src/power writes: "root HOSTPATH", then "folder KIND PATH" for each folder. */
@@ -39,6 +39,7 @@ __attribute__((constructor(103))) static void open_log(void)
 		return;
 	char folder[1024];
 	snprintf(folder, sizeof folder, "%s.kept", path);
+	snprintf(table, sizeof table, "%s.mounts", path);
 	int header = shim_open_host(path, O_RDONLY | O_CLOEXEC, 0);
 	int opened = shim_open_host(path, O_WRONLY | O_APPEND | O_CLOEXEC, 0);
 	int keep = shim_open_host(folder, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
@@ -66,28 +67,63 @@ static void descriptor_path(int fd, char path[40])
 	snprintf(path, 40, "/proc/self/fd/%d", fd);
 }
 
-int power_folder(int fd)
+/* The path of what is open, as programs see it. */
+static bool seen_path(int fd, char path[4096])
 {
-	char link[40], path[4096];
+	char link[40];
 	struct shim_at at;
 	descriptor_path(fd, link);
 	shim_at_host(&at, link);
-	ssize_t size = readlinkat(at.fd, at.path, path, sizeof path - 1);
-	if (size < 0)
+	ssize_t size = readlinkat(at.fd, at.path, path, 4095);
+	path[size < 0 ? 0 : size] = '\0';
+	return size > 0 && *path == '/';
+}
+
+/* Whether a path is a folder, or below it. "/" is above everything. */
+static bool is_below(const char *path, const char *folder, size_t length)
+{
+	return length == 1 || (strncmp(path, folder, length) == 0 && (path[length] == '/' || path[length] == '\0'));
+}
+
+int power_folder(int fd)
+{
+	char path[4096];
+	if (!seen_path(fd, path))
 		return -1;
-	path[size] = '\0';
 	int found = -1;
 	size_t longest = 0;
 	for (int i = 0; i < folder_count; i++) {
 		size_t length = strlen(folders[i]);
-		/* "/" is above everything. */
-		bool below = length == 1 || (strncmp(path, folders[i], length) == 0 && (path[length] == '/' || path[length] == '\0'));
-		if (below && *path == '/' && length > longest) {
+		if (is_below(path, folders[i], length) && length > longest) {
 			longest = length;
 			found = i;
 		}
 	}
 	return found;
+}
+
+int power_open_source(int directory)
+{
+	char path[4096], line[4096], source[8192];
+	*source = '\0';
+	int fd = shim_open_host(table, O_RDONLY | O_CLOEXEC, 0);
+	FILE *mounts = fd < 0 ? NULL : fdopen(fd, "r");
+	if (mounts != NULL && seen_path(directory, path)) {
+		/* Mounts are in the order in which they were made: the last that has the path shows its files. */
+		while (fgets(line, sizeof line, mounts) != NULL) {
+			line[strcspn(line, "\n")] = '\0';
+			char *tab = strchr(line, '\t');
+			if (tab != NULL && is_below(path, line, tab - line))
+				snprintf(source, sizeof source, "%s%s", tab + 1, path + (tab - line == 1 ? 0 : tab - line));
+		}
+	}
+	if (mounts != NULL)
+		fclose(mounts);
+	if (*source == '\0') {
+		errno = EXDEV;
+		return -1;
+	}
+	return shim_open_host(source, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
 }
 
 bool power_look(int fd, const char *path, int flags, struct power_file *found)

@@ -25,6 +25,9 @@ int power_kept(void);
 void power_kept_name(const struct power_id *id, char name[40]);
 /* Writes a record: a line, and `size` bytes after it. */
 void power_record(const void *bytes, size_t size, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* Opens the folder of an open directory where its file system's files are on the host's own mount, if it is mounted in the root:
+ * links and renames into the folder of removed files do not lead from one mount to another. -1, and errno, if it is not. */
+int power_open_source(int directory);
 /* Opens a file again, to read what it holds, whatever it is open for. */
 int power_open_again(int fd);
 

@@ -93,8 +93,9 @@ fn play(machine: &Path, name: &str, argv: &[&str]) -> Result<u8> {
         world.complain(&line)?;
         reply.stderr.extend_from_slice(format!("{line}\n").as_bytes());
     }
+    let waits = matches!(name, "zpool" | "zfs") && world.has_changed_pools();
     world.store()?;
-    if matches!(name, "zpool" | "zfs" | "sync") && reply.status == 0 {
+    if waits || name == "sync" {
         durable(&machine.join("boot/power.log"), "zfs")?;
     }
     drop(world);

@@ -122,6 +122,11 @@ impl World {
         write_json(&self.machine.join("boot/runtime.json"), &self.runtime)
     }
 
+    /// Whether a pool is other than it was when the state was read.
+    pub fn has_changed_pools(&self) -> bool {
+        self.pools != self.read
+    }
+
     /// Whether the state is kept in files and mounts are real; else it lives within one process, for its tests.
     pub fn in_files(&self) -> bool {
         self.lock.is_some()

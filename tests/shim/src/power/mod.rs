@@ -26,6 +26,10 @@
 //! ```
 //!
 //! Beside the log, in the folder `LOG.kept`, removed files lie under their IDs.
+//!
+//! Folders may be bind mounts, between which the host moves no files. Whoever mounts them then keeps the file `LOG.mounts`:
+//! a line for each mount, in the order in which they were made, with the path as programs see it, a tab, and the host's path
+//! of the folder that is shown there, on the mount that also has the root folder.
 
 mod apply;
 mod log;
@@ -33,7 +37,7 @@ mod pending;
 
 use std::fmt::Write as _;
 use std::fs::{self, OpenOptions};
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
@@ -110,9 +114,10 @@ pub fn begin(log: &Path, root: &Path, folders: &[(Kind, &str)]) -> Result<()> {
 /// When the log is damaged or a file cannot be changed.
 pub fn cut(log: &Path, policy: Policy) -> Result<usize> {
     let Log { root, folders, header, records } = Log::read(log)?;
+    let mounts = read_mounts(log)?;
     let (plan, count) = pending::plan(&folders, &records, policy);
-    apply::apply(&plan, &folders.iter().map(|(_, path)| below(&root, path)).collect::<Vec<_>>(), &kept(log))
-        .context("cutting the power")?;
+    let folders: Vec<PathBuf> = folders.iter().flat_map(|(_, path)| places(&root, path, &mounts)).collect();
+    apply::apply(&plan, &folders, &kept(log)).context("cutting the power")?;
     for file in fs::read_dir(kept(log))? {
         let path = file?.path();
         let removed = if path.is_dir() && !path.is_symlink() {
@@ -150,9 +155,36 @@ fn durable(log: &Path, what: &str) -> Result<()> {
 
 /// Where removed files are kept.
 fn kept(log: &Path) -> PathBuf {
+    beside(log, ".kept")
+}
+
+fn beside(log: &Path, suffix: &str) -> PathBuf {
     let mut name = log.as_os_str().to_owned();
-    name.push(".kept");
+    name.push(suffix);
     PathBuf::from(name)
+}
+
+/// The lines of `LOG.mounts`; none without the file.
+fn read_mounts(log: &Path) -> Result<Vec<(String, PathBuf)>> {
+    let text = match fs::read_to_string(beside(log, ".mounts")) {
+        Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
+        text => text.with_context(|| format!("{}: cannot read its mounts", log.display()))?,
+    };
+    let lines = text.lines().filter_map(|line| line.split_once('\t'));
+    Ok(lines.map(|(dir, source)| (dir.to_owned(), PathBuf::from(source))).collect())
+}
+
+/// Where the files of a folder are, and those of what is mounted below it: what is seen by several paths is best reached by the
+/// last one.
+fn places(root: &Path, folder: &str, mounts: &[(String, PathBuf)]) -> Vec<PathBuf> {
+    let holds = |folder: &str, path: &str| Path::new(path).starts_with(folder);
+    let shown = mounts.iter().rev().find(|(dir, _)| holds(dir, folder));
+    let own = shown.map_or_else(
+        || below(root, folder),
+        |(dir, source)| below(source, folder.strip_prefix(dir.as_str()).unwrap_or_default()),
+    );
+    let inner = mounts.iter().filter(|(dir, _)| dir != folder && holds(folder, dir));
+    [own].into_iter().chain(inner.map(|(_, source)| source.clone())).collect()
 }
 
 fn below(root: &Path, path: &str) -> PathBuf {

@@ -150,6 +150,7 @@ fn pcfs(world: &mut World, request: &Request) -> Result<Reply, Reply> {
         kind: "pcfs".into(),
         options: format!("{access},nohidden,{fold},clamptime,noatime,timezone=0,{}", world.device_number()),
         time: world.now(),
+        source: PathBuf::new(),
     };
     let source = world.machine.join("key");
     world.mount(&source, entry, request.overlay, read_only).map_err(|error| fail(error.0))?;
@@ -167,6 +168,7 @@ fn lofs(world: &mut World, request: &Request) -> Result<Reply, Reply> {
         kind: "lofs".into(),
         options: format!("{access},devices,setuid,nbmand,exec,{}", world.device_number()),
         time: world.now(),
+        source: PathBuf::new(),
     };
     let source: PathBuf = world.path(special);
     world.mount(&source, entry, request.overlay, read_only).map_err(|error| {

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -24,6 +24,9 @@ pub struct Mount {
     pub options: String,
     /// Seconds since 1970.
     pub time: u64,
+    /// The folder that is shown there, as the host names it.
+    #[serde(default)]
+    pub source: PathBuf,
 }
 
 /// Why something cannot be mounted or unmounted, as illumos' strerror(3C) says it.
@@ -71,7 +74,7 @@ impl World {
     pub fn mount(
         &mut self,
         source: &Path,
-        entry: Mount,
+        mut entry: Mount,
         overlay: bool,
         read_only: bool,
     ) -> Result<(), MountError> {
@@ -92,9 +95,26 @@ impl World {
                 mount(none, &dir, none, flags, none).map_err(MountError)?;
             }
         }
+        entry.source = self.on_host(source);
         self.runtime.storage.mounts.push(entry);
         self.write_mnttab();
         Ok(())
+    }
+
+    /// What the host calls a path of this process: below the machine's folder, or a folder of the root, in which something
+    /// may be mounted.
+    fn on_host(&self, path: &Path) -> PathBuf {
+        let machine = Path::new(&self.runtime.host.machine);
+        if let Ok(inside) = path.strip_prefix(&self.machine) {
+            return machine.join(inside);
+        }
+        let inside = Path::new("/").join(path.strip_prefix(&self.root).unwrap_or(path));
+        let mounts = self.runtime.storage.mounts.iter().rev();
+        let mut shown =
+            mounts.filter_map(|mount| Some(mount.source.join(inside.strip_prefix(&mount.dir).ok()?)));
+        shown
+            .next()
+            .unwrap_or_else(|| machine.join("boot/root").join(inside.strip_prefix("/").unwrap_or(&inside)))
     }
 
     /// Mounts an empty file system in memory; its files are in a folder of the boot's.
@@ -111,6 +131,7 @@ impl World {
             kind: "tmpfs".into(),
             options: format!("xattr,{}", self.device_number()),
             time: self.now(),
+            source: PathBuf::new(),
         };
         self.mount(&source, entry, overlay, false)
     }
@@ -158,16 +179,20 @@ impl World {
         Ok(())
     }
 
-    /// Writes /etc/mnttab.
+    /// Writes /etc/mnttab, and for the record of what a power failure would undo where the files of each mount are.
     pub fn write_mnttab(&self) {
         let mut text = AT_BOOT.to_owned();
         for mount in &self.runtime.storage.mounts {
-            let Mount { special, dir, kind, options, time } = mount;
+            let Mount { special, dir, kind, options, time, .. } = mount;
             text += &format!("{special}\t{dir}\t{kind}\t{options}\t{time}\n");
         }
         // In place, as nobody can see half of it on illumos; readers that come between two commands see all of it.
         let _ =
             fs::File::create(self.path("/etc/mnttab")).and_then(|mut file| file.write_all(text.as_bytes()));
+        let mounts = self.runtime.storage.mounts.iter();
+        let places: String =
+            mounts.map(|mount| format!("{}\t{}\n", mount.dir, mount.source.display())).collect();
+        let _ = fs::write(self.machine.join("boot/power.log.mounts"), places);
     }
 
     /// A device number as the options in /etc/mnttab have it.
@@ -201,6 +226,7 @@ impl World {
             kind: "zfs".into(),
             options: format!("{access},devices,setuid,nonbmand,exec,xattr,atime,{}", self.device_number()),
             time: self.now(),
+            source: PathBuf::new(),
         };
         self.mount(&source, entry, overlay, read_only)
     }

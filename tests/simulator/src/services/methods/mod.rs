@@ -53,6 +53,7 @@ fn fs_root(world: &mut World, _: &[&str]) -> Reply {
         kind: "ufs".into(),
         options: format!("ro,intr,largefiles,xattr,onerror=panic,{}", world.device_number()),
         time: world.now(),
+        source: PathBuf::new(),
     };
     let source = world.path("/usr");
     match world.mount(&source, entry, false, true) {
