@@ -7,7 +7,7 @@
 //! Only root can do this, and only one machine at a time should be on: a kernel has one list of pools.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
@@ -165,7 +165,8 @@ impl World {
             let special = if kind == "pcfs" { special.replace("s0", "p1") } else { special };
             let options = format!("{access},{options},{}", self.device_number());
             let dir = format!("/{dir}");
-            real.push(Mount { special, dir, kind: kind.into(), options, time: now });
+            let source = PathBuf::new();
+            real.push(Mount { special, dir, kind: kind.into(), options, time: now, source });
         }
         let mounts = &mut self.runtime.storage.mounts;
         mounts.retain(|mount| mount.kind != "zfs" && mount.kind != "pcfs");
