@@ -1,18 +1,17 @@
 //! `svccfg`: properties of services.
 
-use anyhow::Result;
+use std::ffi::OsStr;
+use std::path::Path;
 
-use super::{Commands, Invocation};
+use super::Invocation;
 
-const PROGRAM: &str = "/usr/sbin/svccfg";
-
-/// Gives a property of a service (`group/name`) a value of letters, digits and a few signs.
-pub fn set_property(commands: &mut dyn Commands, service: &str, property: &str, value: &str) -> Result<()> {
-    let assignment = format!("{property}={value}");
-    commands.text(&Invocation::changes(PROGRAM, ["-s", service, "setprop", &assignment])).map(drop)
+/// Carries out the subcommands in a file, a line each, and fails with the first of them that fails (svccfg(1M), `-f`).
+pub fn source(file: &Path) -> Invocation {
+    Invocation::changes("/usr/sbin/svccfg", [OsStr::new("-f"), file.as_os_str()])
 }
 
-/// Makes the properties of an instance those that it runs with.
-pub fn refresh(commands: &mut dyn Commands, instance: &str) -> Result<()> {
-    commands.text(&Invocation::changes(PROGRAM, ["-s", instance, "refresh"])).map(drop)
+/// The subcommands that give a property of a service (`group/name`) a value of letters, digits and a few signs, and make its
+/// default instance run with it.
+pub fn property(service: &str, property: &str, value: &str) -> String {
+    format!("select {service}\nsetprop {property} = {value}\nselect {service}:default\nrefresh\n")
 }

@@ -104,12 +104,24 @@ fn parse_list(text: &str) -> Result<Vec<Active>> {
         .collect()
 }
 
-/// The size of a pool, in bytes.
-pub fn size(commands: &mut dyn Commands, pool: &str) -> Result<u64> {
+/// The room in a pool, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    /// All of it.
+    pub size: u64,
+    /// What nothing takes.
+    pub free: u64,
+}
+
+/// How much room there is in a pool.
+pub fn space(commands: &mut dyn Commands, pool: &str) -> Result<Space> {
     let invocation = Invocation::reads(PROGRAM, ["list", "-Hp", "-o", "size,free", pool]);
     let text = commands.text(&invocation)?;
-    let size = text.split_whitespace().next().and_then(|size| size.parse().ok());
-    size.with_context(|| format!("{invocation} wrote '{}'", text.trim().escape_debug()))
+    let mut numbers = text.split_whitespace().map(|number| number.parse().ok());
+    match (numbers.next().flatten(), numbers.next().flatten(), numbers.next()) {
+        (Some(size), Some(free), None) => Ok(Space { size, free }),
+        _ => bail!("{invocation} wrote '{}'", text.trim().escape_debug()),
+    }
 }
 
 /// Which pools to look for.

@@ -9,7 +9,7 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 
 use crate::boot;
-use crate::command::{Commands, Invocation, Processes, imgadm, vmadm};
+use crate::command::{Commands, Processes, imgadm, vmadm, zpool};
 use crate::files::{self, Owner};
 use crate::phase::identity::config::{Config, format};
 use crate::phase::identity::settings;
@@ -54,7 +54,7 @@ pub fn create(print: bool, values: &[(String, String)]) -> Result<String> {
         platform: &Platform::running()?,
         memory: system::memory() / MIB,
         processors: std::thread::available_parallelism().map_or(1, |number| number.get() as u64),
-        free: free(&mut commands, &pool.name)? / GIB,
+        free: zpool::space(&mut commands, &pool.name)?.free / GIB,
         network: settings.nat.then_some(settings.nat_subnet),
         switch: &settings.etherstub,
         resolvers: settings::resolvers(&mut metadata).iter().map(ToString::to_string).collect(),
@@ -85,11 +85,4 @@ pub fn create(print: bool, values: &[(String, String)]) -> Result<String> {
 
 fn plain(value: &serde_json::Value) -> &str {
     value.as_str().unwrap_or("none")
-}
-
-/// What is free in the pool, in bytes.
-fn free(commands: &mut dyn Commands, pool: &str) -> Result<u64> {
-    let question = Invocation::reads("/usr/sbin/zpool", ["list", "-Hp", "-o", "free", pool]);
-    let text = commands.text(&question)?;
-    text.trim().parse().with_context(|| format!("{question} wrote no number"))
 }

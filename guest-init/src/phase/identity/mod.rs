@@ -13,6 +13,7 @@ pub mod config;
 pub mod links;
 pub mod metadata;
 pub mod nics;
+pub mod nodename;
 pub mod ntp;
 pub mod places;
 pub mod root_password;
@@ -29,6 +30,7 @@ pub const PHASE: Phase = Phase {
         &ask::AskHost,
         &links::Links,
         &config::step::ConfigFile,
+        &nodename::NodeName,
         &root_password::RootPassword,
         &ntp::TimeServers,
         &sshd::SshServer,

@@ -1,18 +1,13 @@
 //! What the guest is called.
 
-use std::path::Path;
-
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use crate::command::hostname;
 use crate::engine::{Finding, Guest, Step};
-use crate::files::{self, Owner};
-use crate::phase::identity::settings;
+use crate::phase::identity::{nodename, settings};
 
-/// Where the name is for the platform's scripts.
-const FILE: &str = "/etc/nodename";
-
-/// The guest has the name that its owner or its host gave it.
+/// The guest has the name that its owner or its host gave it. The platform has mostly seen to it, by what the phase before wrote;
+/// this is for when the name was changed since.
 pub struct Hostname;
 
 impl Step for Hostname {
@@ -24,8 +19,7 @@ impl Step for Hostname {
         let Some(name) = settings::load(guest).hostname else {
             return Ok(Finding::Done);
         };
-        let is_written = files::is(Path::new(FILE), &line(&name), Owner::root(0o644))
-            .with_context(|| format!("cannot look at {FILE}"))?;
+        let is_written = nodename::is_written(&name)?;
         let current = current();
         if is_written && current == name {
             return Ok(Finding::Done);
@@ -37,17 +31,12 @@ impl Step for Hostname {
         let Some(name) = settings::load(guest).hostname else {
             return Ok(());
         };
-        files::keep(Path::new(FILE), &line(&name), Owner::root(0o644))
-            .with_context(|| format!("cannot write {FILE}"))?;
+        nodename::write(&name)?;
         if current() != name {
             guest.commands.text(&hostname::set(&name))?;
         }
         Ok(())
     }
-}
-
-fn line(name: &str) -> Vec<u8> {
-    format!("{name}\n").into_bytes()
 }
 
 /// What the kernel thinks.

@@ -156,7 +156,7 @@ fn make(guest: &mut Guest<'_>, pool: &Pool, name: &str) -> Result<()> {
         "swap" | "dump" => {
             let bytes = match guest.state.storage.new_disk {
                 Some(bytes) => bytes,
-                None => zpool::size(guest.commands, &pool.name)?,
+                None => zpool::space(guest.commands, &pool.name)?.size,
             };
             let sizes = sizes::of(system::memory(), bytes);
             match (name, sizes.swap, sizes.dump) {

@@ -1,5 +1,6 @@
 //! Tells the platform which pool it is, and the owner which platforms it has run.
 
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -9,6 +10,7 @@ use super::marks;
 use crate::command::svccfg;
 use crate::engine::{Finding, Guest, Step};
 use crate::files::{self, Owner};
+use crate::state;
 
 /// The service whose property names the pool for vmadm, imgadm and sysinfo.
 const SERVICE: &str = "svc:/system/smartdc/init";
@@ -36,12 +38,15 @@ impl Step for PublishPool {
             files::replace(&mark, b"", Owner::root(0o644))
                 .with_context(|| format!("cannot make {}", mark.display()))?;
         }
-        svccfg::set_property(guest.commands, SERVICE, "config/zpool", &pool.name)?;
-        svccfg::refresh(guest.commands, &format!("{SERVICE}:default"))?;
+        let subcommands = Path::new(state::FOLDER).join("svccfg");
+        fs::create_dir_all(state::FOLDER)
+            .and_then(|()| fs::write(&subcommands, svccfg::property(SERVICE, "config/zpool", &pool.name)))
+            .with_context(|| format!("cannot write {}", subcommands.display()))?;
+        guest.commands.text(&svccfg::source(&subcommands))?;
         marks::done(self.name())
     }
 
-    /// Each command fails if it had no effect.
+    /// The command fails if it had no effect.
     fn verify(&self, _guest: &mut Guest<'_>) -> Result<()> {
         Ok(())
     }

@@ -4,14 +4,17 @@ use super::options::Options;
 use crate::services::read_manifest;
 use crate::{Reply, World};
 
-/// `svccfg import FILE`, `svccfg validate FILE`, `svccfg -s FMRI setprop|addpg|delprop|refresh ...`.
+/// `svccfg import FILE`, `svccfg validate FILE`, `svccfg -s FMRI setprop|addpg|delprop|refresh ...`, `svccfg [-s FMRI] -f FILE`.
 pub fn svccfg(world: &mut World, argv: &[&str]) -> Reply {
     configure(world, argv.get(1..).unwrap_or_default()).unwrap_or_else(|reply| reply)
 }
 
 fn configure(world: &mut World, arguments: &[&str]) -> Result<Reply, Reply> {
-    let options = Options::parse(arguments, "s:")?;
+    let options = Options::parse(arguments, "f:s:")?;
     let words = options.operands.as_slice();
+    if let Some(file) = options.value('f') {
+        return source(world, options.value('s'), file);
+    }
     match (options.value('s'), words) {
         (None, ["import", file]) => {
             let manifest = read(world, file)?;
@@ -22,6 +25,30 @@ fn configure(world: &mut World, arguments: &[&str]) -> Result<Reply, Reply> {
         (Some(entity), words) => edit(world, entity, words),
         _ => Err(Reply::refuse(format!("is not played for {arguments:?}"))),
     }
+}
+
+/// Carries out the lines of a file, of which `select` changes what the others are about; the first that fails ends it with 1
+/// (`engine_source` of svccfg_engine.c, `semerr` of svccfg_main.c).
+fn source(world: &mut World, selected: Option<&str>, file: &str) -> Result<Reply, Reply> {
+    let text = std::fs::read_to_string(world.path(file)).map_err(|_| {
+        Reply::fail(1, format!("svccfg: Could not open file \"{file}\": No such file or directory"))
+    })?;
+    let mut selected = selected.map(str::to_owned);
+    for line in text.lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match (words.as_slice(), &selected) {
+            ([], _) => {}
+            (["select", name], _) => {
+                entity(world, name)?;
+                selected = Some((*name).to_owned());
+            }
+            (words, Some(name)) => drop(edit(world, name, words)?),
+            (_, None) => {
+                return Err(Reply::refuse(format!("is not played for '{line}' without a selection")));
+            }
+        }
+    }
+    Ok(Reply::ok())
 }
 
 fn read(world: &World, file: &str) -> Result<crate::services::Manifest, Reply> {
