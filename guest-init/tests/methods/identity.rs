@@ -44,6 +44,7 @@ fn machine() -> Value {
 /// A machine that was just switched on: what is in memory is new, key and pool are as they were.
 fn switch_on(stage: &Stage, state: &Value) {
     let _ = fs::remove_dir_all(stage.path("/etc/svc/volatile"));
+    let _ = fs::remove_file(stage.path("/etc/nodename"));
     for folder in ["/etc/svc/volatile/guest-init", "/etc/inet", "/etc/ssh", "/usbkey"] {
         fs::create_dir_all(stage.path(folder)).expect("a folder");
     }
@@ -97,10 +98,11 @@ const EXPECTED: [&str; 10] = [
 fn a_guest_becomes_who_the_host_says() {
     let stage = Stage::of(machine());
     switch_on(&stage, &state());
-    assert_eq!(boot(&stage), (json!([]), json!(["config", "root-password", "time-servers"])));
+    assert_eq!(boot(&stage), (json!([]), json!(["config", "nodename", "root-password", "time-servers"])));
     let config = read(&stage, "/usbkey/config");
     assert_eq!(lines(&config), EXPECTED);
     assert_eq!(read(&stage, "/var/guest-init/config"), config);
+    assert_eq!(read(&stage, "/etc/nodename"), "web-example-com\n");
     let stored = read(&stage, "/usbkey/guest-init/metadata.json");
     assert_eq!(read(&stage, "/var/guest-init/metadata.json"), stored);
     assert!(stored.contains("ssh-rsa AAAA a") && !stored.contains("hush") && !stored.contains("user-script"));
@@ -116,7 +118,7 @@ fn a_guest_becomes_who_the_host_says() {
     switch_on(&stage, &state());
     assert_eq!(
         boot(&stage),
-        (json!([]), json!(["root-password", "time-servers"])),
+        (json!([]), json!(["nodename", "root-password", "time-servers"])),
         "what is in memory is new"
     );
     let changed = |(path, contents): &(&String, &Vec<u8>)| {

@@ -8,7 +8,7 @@ use kiln_simulator::network::model::{From, Model, Outcome, Service};
 use serde_json::Value;
 
 /// Most external commands of a first boot until the setup is done.
-const MOST_COMMANDS: usize = 42;
+const MOST_COMMANDS: usize = 40;
 
 #[test]
 fn a_guest_sets_itself_up_once_and_stays_the_same() {
