@@ -23,7 +23,17 @@ unsafe extern "C" {
     // usr/src/uts/common/sys/time.h and usr/src/head/unistd.h: the libc crate has neither for illumos.
     fn settimeofday(time: *const libc::timeval, zone: *mut libc::c_void) -> libc::c_int;
     fn adjtime(delta: *const libc::timeval, old: *mut libc::timeval) -> libc::c_int;
+    #[cfg(target_os = "illumos")]
     fn stime(time: *const libc::time_t) -> libc::c_int;
+}
+
+/// Programs cannot be linked with glibc's since its version 2.31.
+#[cfg(not(target_os = "illumos"))]
+unsafe fn stime(time: *const libc::time_t) -> libc::c_int {
+    // SAFETY: the caller's pointer is good.
+    let time = libc::timeval { tv_sec: unsafe { *time }, tv_usec: 0 };
+    // SAFETY: a pointer to a live value, and none.
+    unsafe { settimeofday(&raw const time, std::ptr::null_mut()) }
 }
 
 /// Sets the clock, twice, and prints what it then shows.
