@@ -604,7 +604,9 @@ fn converted_disks_are_the_same_disk() {
     let (raw, sparse) = (lab.join("as.raw"), lab.join("as.sparse-raw"));
     assert!(fs::read(&raw).unwrap() == fs::read(&sparse).unwrap());
     let blocks = |path: &Path| fs::metadata(path).unwrap().blocks();
-    assert_eq!(blocks(&raw), fs::metadata(&raw).unwrap().len().div_ceil(512).next_multiple_of(8));
+    // File systems count blocks of their own to a file that lies in many pieces.
+    let whole = fs::metadata(&raw).unwrap().len() / 512;
+    assert!((whole..whole + whole / 100).contains(&blocks(&raw)), "{} of {whole}", blocks(&raw));
     assert!(blocks(&sparse) < blocks(&raw) / 8);
 
     for (jobs, name) in [("1", "one.zvol.gz"), ("3", "three.zvol.gz")] {
