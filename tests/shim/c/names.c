@@ -179,6 +179,16 @@ ILLUMOS(int, mknod, (const char *path, unsigned mode, uint64_t device))
 	DONE(power_name_after(&name, mknod(path, mode, makedev(device >> 32, (uint32_t)device))));
 }
 
+ILLUMOS(int, mknodat, (int fd, const char *path, unsigned mode, uint64_t device))
+{
+	CHANGES("mknodat", "%d, \"%s\", %#o, %#lx", fd, path, mode, device);
+	struct shim_at at;
+	shim_at(&at, fd, path);
+	struct power_name name;
+	power_name_before(&name, fd, path);
+	DONE(power_name_after(&name, mknodat(at.fd, at.path, mode, makedev(device >> 32, (uint32_t)device))));
+}
+
 /* The end of a call that has found a free name. */
 static int made_up(struct shim_call *call, const char *path, int result)
 {
