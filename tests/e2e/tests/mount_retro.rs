@@ -35,6 +35,40 @@ fn lay_own_pieces(listing: &mut Listing) {
     }
 }
 
+/// Lays what the guest runs into a listing: the program is that of the image, whose digest `kiln verify` proves.
+fn lay_guest_programs(lab: &Lab, archive: &Path, listing: &mut Listing) {
+    for folder in [
+        "/lib/guest-init",
+        "/lib/svc/manifest",
+        "/lib/svc/manifest/site",
+        "/system",
+        "/system/usr",
+        "/system/usr/bin",
+    ] {
+        listing.entry(folder.into()).or_insert_with(|| Entry::directory("0755", TIME));
+    }
+    for (path, mode, group) in
+        [("/lib/svc/method/guest-init", "0555", 2), ("/lib/guest-init/image.json", "0644", 0)]
+    {
+        let content = lab.join("piece");
+        extract(lab, &format!("{}:{path}", archive.display()), &content);
+        let content = fs::read(content).unwrap();
+        listing.insert(path.into(), Entry::file(mode, &content, TIME).owned_by(0, group));
+    }
+    let manifests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../smf");
+    for name in ["guest-setup.xml", "guest-userscript.xml"] {
+        let content = fs::read(manifests.join(name)).unwrap();
+        let path = format!("/lib/svc/manifest/site/{name}");
+        listing.insert(path, Entry::file("0444", &content, TIME).owned_by(0, 3));
+    }
+    // The overlay has a fs-joyent of its own.
+    for name in ["smartdc-config", "smartdc-init", "smartos-setup", "smartos-userscript"] {
+        listing.insert(format!("/lib/svc/method/{name}"), Entry::symlink("guest-init", TIME));
+    }
+    let smbios = Entry::symlink("../../../lib/svc/method/guest-init", TIME);
+    listing.insert("/system/usr/bin/smbios".into(), smbios);
+}
+
 /// Locks root's password in a listing, and changes nothing else in the file that it is in.
 fn lock_root(listing: &mut Listing, shadow: &str) {
     let rest = shadow.strip_prefix("root:").and_then(|fields| fields.split_once(':'));
@@ -90,6 +124,7 @@ fn linux_reads_the_promised_tree_and_nothing_else() {
     let (image, _) = lab.retro(&["--overlay", "mine", "--size", "auto"]);
     let after = lab.join("after");
     extract(&lab, &format!("{}:/os/{STAMP}/platform/i86pc/amd64/boot_archive", image.display()), &after);
+    lay_guest_programs(&lab, &after, &mut promised);
     let bytes = fs::metadata(&after).unwrap().len();
     assert!(bytes > u64::from(ARCHIVE_KIB) << 10, "the archive did not have to grow");
     let ours = listing::seen_by_kiln(&lab, &after);
