@@ -23,6 +23,8 @@ pub struct Active {
     pub guid: u64,
     /// Its health, such as `ONLINE`.
     pub health: String,
+    /// Whether it is imported without the right to write to it.
+    pub read_only: bool,
 }
 
 /// A pool that was found on disks and is not imported.
@@ -67,6 +69,11 @@ impl Importable {
         }
     }
 
+    /// Whether it is not whole because devices are missing, which may come late.
+    pub fn lacks_devices(&self) -> bool {
+        self.state == "UNAVAIL" && self.remarks.contains("missing from the system")
+    }
+
     /// Whether it has this whole disk, a slice of it, or a partition of it.
     pub fn is_on(&self, disk: &str) -> bool {
         self.devices.iter().any(|device| is_part_of(device, disk))
@@ -87,7 +94,7 @@ fn is_part_of(device: &str, disk: &str) -> bool {
 
 /// The pools that are imported.
 pub fn list(commands: &mut dyn Commands) -> Result<Vec<Active>> {
-    let invocation = Invocation::reads(PROGRAM, ["list", "-H", "-o", "name,guid,health"]);
+    let invocation = Invocation::reads(PROGRAM, ["list", "-H", "-o", "name,guid,health,readonly"]);
     let text = commands.text(&invocation)?;
     parse_list(&text).with_context(|| format!("{invocation} wrote something else than pools"))
 }
@@ -95,11 +102,13 @@ pub fn list(commands: &mut dyn Commands) -> Result<Vec<Active>> {
 fn parse_list(text: &str) -> Result<Vec<Active>> {
     text.lines()
         .map(|line| {
-            let [name, guid, health] = line.split('\t').collect::<Vec<_>>()[..] else {
-                bail!("'{}' has not three columns", line.escape_debug());
+            let [name, guid, health, read_only] = line.split('\t').collect::<Vec<_>>()[..] else {
+                bail!("'{}' has not four columns", line.escape_debug());
             };
             let guid = guid.parse().with_context(|| format!("'{}' is no identifier", guid.escape_debug()))?;
-            Ok(Active { name: name.to_owned(), guid, health: health.to_owned() })
+            // Whatever is not known to be writable is not written to.
+            let read_only = read_only != "off";
+            Ok(Active { name: name.to_owned(), guid, health: health.to_owned(), read_only })
         })
         .collect()
 }
@@ -133,11 +142,23 @@ pub enum Search {
     Destroyed,
 }
 
-/// The pools that are on disks and not imported, in whatever state; and the text that tells of them.
+/// What a search came to.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Searched {
+    /// The pools that were found, in whatever state.
+    pub pools: Vec<Importable>,
+    /// The text that tells of them.
+    pub text: String,
+    /// What the program complained about although it succeeded: there may be pools that it did not see.
+    pub complaint: Option<String>,
+}
+
+/// Looks for pools that are on disks and not imported.
 ///
 /// # Errors
-/// When the program failed, or wrote something that is not understood: then nobody knows what is on the disks.
-pub fn search(commands: &mut dyn Commands, search: Search) -> Result<(Vec<Importable>, String)> {
+/// When the program failed, wrote something that is not understood, or found nothing and complained: then nobody knows what
+/// is on the disks.
+pub fn search(commands: &mut dyn Commands, search: Search) -> Result<Searched> {
     let arguments: &[&str] = match search {
         Search::Present => &["import"],
         Search::Destroyed => &["import", "-D"],
@@ -148,10 +169,12 @@ pub fn search(commands: &mut dyn Commands, search: Search) -> Result<(Vec<Import
     let text = output.text(&invocation)?;
     let pools = parse_search(&text)
         .with_context(|| format!("{invocation} wrote something that is not understood"))?;
-    if pools.is_empty() && !(complaint.is_empty() || complaint == NOTHING) {
-        bail!("{invocation} found nothing, and complained: {}", complaint.escape_debug());
+    let complaint = (!complaint.is_empty() && complaint != NOTHING)
+        .then(|| format!("{invocation} complained: {}", complaint.escape_debug()));
+    match complaint {
+        Some(complaint) if pools.is_empty() => bail!("nothing was found, and {complaint}"),
+        complaint => Ok(Searched { pools, text, complaint }),
     }
-    Ok((pools, text))
 }
 
 /// Reads the blocks of `zpool import` (zpool_main.c, `show_import`): lines of a name and a value, continued by lines that

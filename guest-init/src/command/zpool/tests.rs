@@ -161,9 +161,15 @@ fn parts_of_disks_have_the_name_of_the_disk() {
 #[test]
 fn the_list_of_pools_is_read() {
     assert_eq!(parse_list("").expect("no pools"), []);
-    let pools = parse_list("zones\t42\tONLINE\n").expect("a pool");
-    assert_eq!(pools, [Active { name: "zones".to_owned(), guid: 42, health: "ONLINE".to_owned() }]);
-    for text in ["no pools available\n", "zones\t42\n", "zones\tx\tONLINE\n"] {
+    let pools = parse_list("zones\t42\tONLINE\toff\nlooked\t7\tONLINE\ton\n").expect("pools");
+    let active = |name: &str, guid, read_only| Active {
+        name: name.to_owned(),
+        guid,
+        health: "ONLINE".to_owned(),
+        read_only,
+    };
+    assert_eq!(pools, [active("zones", 42, false), active("looked", 7, true)]);
+    for text in ["no pools available\n", "zones\t42\tONLINE\n", "zones\tx\tONLINE\toff\n"] {
         assert!(parse_list(text).is_err(), "{text:?}");
     }
 }

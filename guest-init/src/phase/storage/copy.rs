@@ -115,7 +115,7 @@ fn make_room(path: &Path) -> io::Result<()> {
 }
 
 /// Gives `path` the owner, mode and times of what was found.
-fn finish(path: &Path, found: &Metadata) -> io::Result<()> {
+pub fn finish(path: &Path, found: &Metadata) -> io::Result<()> {
     lchown(path, Some(found.uid()), Some(found.gid()))?;
     if !found.file_type().is_symlink() {
         // After the owner: changing that takes set-id bits away.

@@ -128,12 +128,18 @@ fn missing(guest: &mut Guest<'_>, pool: &Pool) -> Result<Vec<&'static str>> {
     let was_complete = was_complete(guest, pool)?;
     let datasets = of(guest, pool)?;
     let has = |name: &str| datasets.contains_key(&format!("{}/{name}", pool.name));
-    if was_complete && let Some(lost) = ESSENTIAL.into_iter().find(|name| !has(name)) {
+    if was_complete && let Some(lost) = lost(&pool.name, datasets) {
         bail!("dataset {}/{lost} is gone", pool.name);
     }
     let wanted = ["config", "opt", CORES, "swap", "dump"];
     // What was too small when everything else was made, or was removed since, is not made again.
     Ok(wanted.into_iter().filter(|name| !has(name) && !was_complete).collect())
+}
+
+/// The dataset that every boot needs and that is not among these. A copy of `/var` that is still growing is not lost.
+pub fn lost(pool: &str, datasets: &Datasets) -> Option<&'static str> {
+    let has = |name: &str| datasets.contains_key(&format!("{pool}/{name}"));
+    ESSENTIAL.into_iter().find(|&name| !has(name) && !(name == "var" && has("var.new")))
 }
 
 fn was_complete(guest: &mut Guest<'_>, pool: &Pool) -> Result<bool> {
@@ -230,9 +236,10 @@ impl Step for Complete {
     }
 }
 
-/// Whether the key says that the pool is complete.
+/// Whether the key says that the pool is complete, and nothing else.
 fn is_recorded(guest: &Guest<'_>, pool: &Pool) -> Result<bool> {
     let Some(key) = &guest.state.key else { return Ok(false) };
     let record = Record { guid: pool.guid, complete: true };
-    Ok(records::record(Path::new(&key.folder))? == Recorded::Is(record))
+    let folder = Path::new(&key.folder);
+    Ok(records::record(folder)? == Recorded::Is(record) && !records::has_intent(folder)?)
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use super::var::{self, VAR};
 use super::{datasets, rescue};
 use crate::command::{mount, zfs};
 use crate::engine::{Finding, Guest, OnFailure, Step};
@@ -14,7 +15,7 @@ use crate::files::{self, Owner};
 use crate::state::Pool;
 
 /// Datasets, and the folders that they are mounted on.
-const FOLDERS: [(&str, &str); 3] = [("var", "/var"), ("opt", "/opt"), ("config", ZONES)];
+const FOLDERS: [(&str, &str); 3] = [("var", VAR), ("opt", "/opt"), ("config", ZONES)];
 
 /// The configuration of zones.
 const ZONES: &str = "/etc/zones";
@@ -91,7 +92,14 @@ fn mount_all(guest: &mut Guest<'_>, pool: &Pool) -> Result<()> {
             bail!("the mount point of {dataset} is {} and not legacy", mountpoint.unwrap_or_default());
         }
         let of_archive = if folder == ZONES { read_zones(guest)? } else { Vec::new() };
+        let folders = if folder == VAR { var::folders()? } else { var::Folders::new() };
         mount_patiently(guest, &dataset, folder)?;
+        if folder == VAR && var::is_empty()? {
+            mount::remove(guest.commands, folder)?;
+            var::fill(guest, pool)?;
+            mount_patiently(guest, &dataset, folder)?;
+        }
+        var::make_missing(guest, &folders)?;
         for (name, contents) in of_archive {
             let path = Path::new(ZONES).join(&name);
             if name == Path::new(OF_PLATFORM) || !path.exists() {
@@ -139,11 +147,14 @@ fn read_zones(guest: &mut Guest<'_>) -> Result<Vec<(PathBuf, Vec<u8>)>> {
     Ok(found)
 }
 
-/// Whether there is a dataset for cores that is not mounted.
+/// Whether there is a dataset for cores, with the usual mount point, that is not mounted.
 fn missing_cores(guest: &mut Guest<'_>, pool: &Pool) -> Result<bool> {
     let dataset = format!("{}/{}", pool.name, datasets::CORES);
-    let is_there = datasets::of(guest, pool)?.contains_key(&dataset);
-    Ok(is_there && !mount::table()?.iter().any(|mounted| mounted.special == dataset))
+    // One that somebody set to be mounted elsewhere could cover what it should not.
+    let is_ours = datasets::of(guest, pool)?
+        .get(&dataset)
+        .is_some_and(|cores| Path::new(&cores.mountpoint) == cores_folder(pool));
+    Ok(is_ours && !mount::table()?.iter().any(|mounted| mounted.special == dataset))
 }
 
 fn cores_folder(pool: &Pool) -> PathBuf {

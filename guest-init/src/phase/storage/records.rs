@@ -65,6 +65,11 @@ pub fn intent(key: &Path) -> Result<Option<Intent>> {
     Ok(read(key, INTENT)?.and_then(|bytes| parse(&bytes)))
 }
 
+/// Whether there is an intent, be it one that makes no sense.
+pub fn has_intent(key: &Path) -> Result<bool> {
+    Ok(read(key, INTENT)?.is_some())
+}
+
 /// Writes the record.
 pub fn write_record(key: &Path, record: &Record) -> Result<()> {
     write(key, RECORD, record)
@@ -126,9 +131,11 @@ mod tests {
         write_intent(key.path(), &planned).expect("written");
         write_record(key.path(), &made).expect("written");
         assert_eq!(intent(key.path()).expect("read"), Some(planned));
+        assert!(has_intent(key.path()).expect("read"));
         assert_eq!(record(key.path()).expect("read"), Recorded::Is(made));
         forget_intent(key.path()).expect("removed");
         forget_intent(key.path()).expect("already removed");
+        assert!(!has_intent(key.path()).expect("read"));
         assert_eq!(intent(key.path()).expect("read"), None);
     }
 

@@ -18,9 +18,9 @@ pub fn enter(guest: &mut Guest<'_>, reason: &str) {
     guest.log.console(&format!("RESCUE MODE, no pool: {reason}"));
     guest.log.console(&format!("nothing is written to any disk; see {FAILED}"));
     if guest.state.storage.search.is_empty()
-        && let Ok((_, text)) = zpool::search(guest.commands, zpool::Search::Present)
+        && let Ok(found) = zpool::search(guest.commands, zpool::Search::Present)
     {
-        guest.state.storage.search = text;
+        guest.state.storage.search = found.text;
     }
     guest.state.rescue = Some(reason.to_owned());
     if let Some(pool) = guest.state.pool.take() {
