@@ -19,9 +19,9 @@ pub fn clear() -> Invocation {
     Invocation::changes(PROGRAM, ["-CF"])
 }
 
-/// Lists rules and connections: [`rules`] counts the rules.
+/// Lists rules, and after them connections, of which there may be very many: [`rules`] counts the rules.
 pub fn show() -> Invocation {
-    Invocation::reads(PROGRAM, ["-l"])
+    Invocation::reads(PROGRAM, ["-l"]).beginning()
 }
 
 /// How many rules are in the list. Connections come after them and are in capitals.

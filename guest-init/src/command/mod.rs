@@ -54,13 +54,16 @@ pub struct Invocation {
     pub effect: Effect,
     /// How long it may take, at most.
     pub limit: Duration,
+    /// Whether only the beginning of a long output matters, and the rest may be thrown away.
+    pub only_beginning: bool,
 }
 
 impl Invocation {
     /// A program that only looks, and may take a minute.
     pub fn reads<A: AsRef<OsStr>>(program: &'static str, arguments: impl IntoIterator<Item = A>) -> Self {
         let arguments = arguments.into_iter().map(|argument| argument.as_ref().to_owned()).collect();
-        Self { program, arguments, effect: Effect::Reads, limit: Duration::from_mins(1) }
+        let limit = Duration::from_mins(1);
+        Self { program, arguments, effect: Effect::Reads, limit, only_beginning: false }
     }
 
     /// A program that changes something, and may take a minute.
@@ -72,6 +75,14 @@ impl Invocation {
     #[must_use]
     pub fn within(mut self, limit: Duration) -> Self {
         self.limit = limit;
+        self
+    }
+
+    /// The same, when what counts comes first in its output: what is longer than [`LONGEST_OUTPUT`] is cut off there, and is
+    /// no error.
+    #[must_use]
+    pub fn beginning(mut self) -> Self {
+        self.only_beginning = true;
         self
     }
 }
@@ -96,7 +107,7 @@ pub struct Output {
     pub stderr: Vec<u8>,
 }
 
-/// The longest output of a program, in bytes; one that writes more is stopped.
+/// The longest output of a program, in bytes; one that writes more is stopped, unless only the beginning matters.
 pub const LONGEST_OUTPUT: usize = 4 << 20;
 
 impl Output {

@@ -60,7 +60,9 @@ impl Commands for Processes<'_> {
             .spawn()
             .with_context(|| format!("cannot start {}", invocation.program))?;
         let mut running = Running { child, over: false };
-        let output = running.collect(self.clock, end).with_context(|| invocation.to_string())?;
+        let output = running
+            .collect(self.clock, end, invocation.only_beginning)
+            .with_context(|| invocation.to_string())?;
         Ok(output)
     }
 
@@ -76,8 +78,9 @@ struct Running {
 }
 
 impl Running {
-    /// Reads what the program writes until it ends, or until `end`.
-    fn collect(&mut self, clock: &dyn Clock, end: Duration) -> Result<Output> {
+    /// Reads what the program writes until it ends, or until `end`. When only the beginning of its output matters, the rest is
+    /// read and thrown away.
+    fn collect(&mut self, clock: &dyn Clock, end: Duration, only_beginning: bool) -> Result<Output> {
         let mut stdout = Pipe::new(self.child.stdout.take());
         let mut stderr = Pipe::new(self.child.stderr.take());
         let status = loop {
@@ -85,6 +88,9 @@ impl Running {
             let status = self.child.try_wait()?;
             self.over = status.is_some();
             stdout.read_ready(LONGEST_OUTPUT)?;
+            if only_beginning {
+                stdout.bytes.truncate(LONGEST_OUTPUT);
+            }
             stderr.read_ready(LONGEST_OUTPUT)?;
             if stdout.bytes.len().max(stderr.bytes.len()) > LONGEST_OUTPUT {
                 bail!("wrote more than {LONGEST_OUTPUT} bytes");
@@ -211,6 +217,21 @@ mod tests {
     }
 
     #[test]
+    fn of_a_long_output_the_beginning_is_kept_where_that_is_enough() {
+        let clock = Monotonic::starting_now();
+        let script = "echo begins; head -c 5000000 /dev/zero; echo is read to its end >&2";
+        let invocation = Invocation::reads("/bin/sh", ["-c", script]).beginning();
+        let output = Processes::new(&clock, false).run(&invocation).expect("run");
+        assert_eq!(output.stdout.len(), LONGEST_OUTPUT);
+        assert!(output.stdout.starts_with(b"begins\n\0"));
+        assert_eq!((output.status, &output.stderr[..]), (0, &b"is read to its end\n"[..]));
+        let endless = Invocation::reads("/bin/sh", ["-c", "exec yes"]).beginning();
+        let endless = endless.within(Duration::from_millis(300));
+        let error = Processes::new(&clock, false).run(&endless).expect_err("it does not end");
+        assert!(format!("{error:#}").ends_with("still running at its limit"), "{error:#}");
+    }
+
+    #[test]
     fn other_endings_are_errors_that_name_the_program() {
         assert_eq!(complaint("kill -KILL $$"), "/bin/sh -c kill -KILL $$: ended by signal 9");
         let clock = Monotonic::starting_now();
@@ -228,7 +249,7 @@ mod tests {
                 Command::new("/bin/sh").args(["-c", script]).stdout(Stdio::piped()).process_group(0).spawn();
             let mut running = Running { child: child.expect("started"), over: false };
             let process = rustix::process::Pid::from_raw(running.child.id() as i32).expect("a number");
-            let _ = running.collect(&clock, clock.now() + invocation.limit);
+            let _ = running.collect(&clock, clock.now() + invocation.limit, false);
             drop(running);
             let left = rustix::process::waitpid(Some(process), rustix::process::WaitOptions::NOHANG);
             assert_eq!(left.expect_err("no such child"), rustix::io::Errno::CHILD, "{script}");

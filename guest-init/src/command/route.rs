@@ -29,7 +29,8 @@ pub fn show() -> Invocation {
     Invocation::reads("/usr/bin/netstat", ["-rn"])
 }
 
-/// Adds a route.
+/// Adds a route. What is on a link itself has no router: its gateway is this machine's address there, which `-interface` says
+/// (usr/src/cmd/cmd-inet/usr.sbin/route.c, `args_to_rtcmd`; ip_if.c, `ip_rt_add`).
 pub fn add(route: &Route) -> Invocation {
     let mut arguments = vec!["-n".to_owned(), "add".to_owned()];
     if route.destination.address.is_ipv6() {

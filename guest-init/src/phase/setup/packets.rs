@@ -343,6 +343,41 @@ fn ipv6_has_rules_too() {
 }
 
 #[test]
+fn routes_of_the_metadata_lead_where_they_say() {
+    let text = format!(
+        r#"[{{"linklocal": false, "dst": "10.2.0.0/16", "gateway": "10.0.0.9"}},
+            {{"linklocal": true, "dst": "10.3.0.0/16", "gateway": "{OWN}"}},
+            {{"linklocal": true, "dst": "10.4.0.7", "gateway": "{OWN}"}},
+            {{"linklocal": true, "dst": "fd07::/64", "gateway": "fd00::5"}}]"#
+    );
+    let (wanted, notes) = routes::acceptable(values::routes(text.as_bytes()).expect("an array").good);
+    assert_eq!(notes, [""; 0]);
+    for era in Era::ALL {
+        let mut machine = Machine::new(era);
+        machine.set_up(NICS, &settings());
+        let table = machine.must(&route::show());
+        let missing = routes::missing(&wanted, &route::entries(&table));
+        assert_eq!(missing.len(), 4);
+        for change in missing {
+            machine.must(&change);
+        }
+        let table = machine.must(&route::show());
+        assert_eq!(routes::missing(&wanted, &route::entries(&table)), [], "{table}");
+        let network = &machine.world.runtime.network;
+        for (to, gateway) in [
+            ("10.2.0.1", Some("10.0.0.9")),
+            ("10.3.0.1", None),
+            ("10.4.0.7", None),
+            ("10.4.0.8", Some("10.0.0.1")),
+            ("fd07::1", None),
+        ] {
+            let hop = network.hop(ip(to)).expect("a way");
+            assert_eq!((hop.interface.as_str(), hop.gateway), ("e1000g0", gateway.map(ip)), "{to}");
+        }
+    }
+}
+
+#[test]
 fn hazard_24_a_rule_that_the_kernel_refuses_leaves_the_old_set() {
     let mut machine = ready(&settings());
     let before = machine.world.runtime.network.filter.clone();

@@ -52,8 +52,12 @@ fn changes(guest: &mut Guest<'_>) -> Result<Vec<Invocation>> {
         return Ok(Vec::new());
     }
     let entries = route::entries(&guest.commands.text(&route::show())?);
-    let missing = wanted.iter().filter(|route| !is_there(route, &entries)).map(route::add);
-    Ok(missing.chain(surplus(&entries, &leased)).collect())
+    Ok(missing(&wanted, &entries).into_iter().chain(surplus(&entries, &leased)).collect())
+}
+
+/// What adds the routes that are wanted and that the kernel does not have.
+pub fn missing(wanted: &[Route], entries: &[Entry]) -> Vec<Invocation> {
+    wanted.iter().filter(|route| !is_there(route, entries)).map(route::add).collect()
 }
 
 /// The routes of the metadata.

@@ -46,9 +46,6 @@ const FIRST_PARTITION: u64 = 256;
 /// The two labels at the beginning of a partition, in bytes (usr/src/uts/common/sys/vdev_impl.h).
 const LABEL: u64 = 256 << 10;
 
-/// Where in a label the ring of uberblocks begins, in bytes.
-const RING: usize = 128 << 10;
-
 /// What an uberblock begins with (usr/src/uts/common/sys/uberblock_impl.h).
 const UBERBLOCK: u64 = 0x00ba_b10c;
 
@@ -68,7 +65,7 @@ pub fn examine(disk: &dyn ReadDisk, bytes: u64, block: u64) -> io::Result<Conten
     let expected = expected_of_creation(bytes, block);
     let mut only_expected = true;
     let mut first_byte = None;
-    for part in parts(bytes) {
+    for part in parts(bytes).into_iter().chain([last_labels(bytes, block)]) {
         let mut buffer = vec![0; (part.end - part.start) as usize];
         disk.read_at(part.start, &mut buffer)?;
         let Some(first) = buffer.iter().position(|&byte| byte != 0) else { continue };
@@ -85,7 +82,9 @@ pub fn examine(disk: &dyn ReadDisk, bytes: u64, block: u64) -> io::Result<Conten
     }
     Ok(match first_byte {
         None => Content::Blank,
-        Some(_) if is_creation_without_pool(&head, block) => Content::Unfinished,
+        Some(_) if is_label_of_creation(&head, block) && !has_pool(disk, bytes, block)? => {
+            Content::Unfinished
+        }
         Some(found_at) => Content::Something(describe(&head, found_at)),
     })
 }
@@ -103,35 +102,54 @@ fn parts(bytes: u64) -> Vec<Range<u64>> {
 
 /// Where `zpool create` writes before there is a pool: the EFI label, its copy at the end, and the four ZFS labels.
 fn expected_of_creation(bytes: u64, block: u64) -> [Range<u64>; 4] {
-    let partition = FIRST_PARTITION * block;
-    // The partition ends before one of 16,384 blocks that ends before the copy of the EFI label.
-    let reserved = bytes.saturating_sub(16_384 * block);
     [
         0..2 * block + GPT_ENTRIES,
-        partition..partition + 2 * LABEL,
-        reserved.saturating_sub(4 * LABEL)..reserved,
+        first_labels(block),
+        last_labels(bytes, block),
         bytes.saturating_sub(block + GPT_ENTRIES)..bytes,
     ]
 }
 
-/// Whether a disk begins with an EFI label as `zpool create` writes it, and its ZFS labels hold no state of a pool.
-fn is_creation_without_pool(head: &[u8], block: u64) -> bool {
-    let block = block as usize;
-    let entry = head.get(2 * block..2 * block + 16);
-    let is_ours = head.get(block..block + 8) == Some(b"EFI PART") && entry == Some(&ZFS_PARTITION);
-    let partition = FIRST_PARTITION as usize * block;
-    let rings = [0, LABEL as usize].map(|label| {
-        let ring = partition + label + RING;
-        head.get(ring..ring + RING)
-    });
-    is_ours && rings.into_iter().all(|ring| ring.is_some_and(|ring| !has_uberblock(ring)))
+/// Where the two labels at the beginning of the first partition of a whole disk are.
+fn first_labels(block: u64) -> Range<u64> {
+    let partition = FIRST_PARTITION * block;
+    partition..partition + 2 * LABEL
 }
 
-fn has_uberblock(ring: &[u8]) -> bool {
-    ring.chunks_exact(1024).any(|slot| {
-        let field = |at: usize| slot[at..].first_chunk().copied().map_or(0, u64::from_le_bytes);
-        // Magic number, version, transaction group: none was written as long as the group is 0.
-        (field(0) == UBERBLOCK || field(0).swap_bytes() == UBERBLOCK) && field(16) != 0
+/// Where the two labels at its end are, and some more room: the partition ends somewhat before one of 16,384 blocks
+/// (usr/src/uts/common/sys/efi_partition.h, `EFI_MIN_RESV_SIZE`) that ends before the copy of the EFI label, and its labels lie
+/// at a whole number of them.
+fn last_labels(bytes: u64, block: u64) -> Range<u64> {
+    let reserved = bytes.saturating_sub(16_384 * block);
+    reserved.saturating_sub(4 * LABEL)..reserved
+}
+
+/// Whether a disk begins with an EFI label as `zpool create` writes it.
+fn is_label_of_creation(head: &[u8], block: u64) -> bool {
+    let block = block as usize;
+    let entry = head.get(2 * block..2 * block + 16);
+    head.get(block..block + 8) == Some(b"EFI PART") && entry == Some(&ZFS_PARTITION)
+}
+
+/// Whether any ZFS label of a whole disk holds the state of a pool. One of the four is enough to import it by.
+fn has_pool(disk: &dyn ReadDisk, bytes: u64, block: u64) -> io::Result<bool> {
+    for labels in [first_labels(block), last_labels(bytes, block)] {
+        let mut buffer = vec![0; (labels.end.min(bytes) - labels.start.min(bytes)) as usize];
+        disk.read_at(labels.start.min(bytes), &mut buffer)?;
+        if has_uberblock(&buffer) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Whether there is an uberblock of a transaction group; none was written as long as the group is 0.
+fn has_uberblock(labels: &[u8]) -> bool {
+    // Uberblocks lie at multiples of 1 KiB in a label, and labels at any block.
+    (0..labels.len().saturating_sub(24)).step_by(512).any(|at| {
+        let field = |at: usize| labels[at..].first_chunk().copied().map_or(0, u64::from_le_bytes);
+        // Magic number, version, transaction group.
+        (field(at) == UBERBLOCK || field(at).swap_bytes() == UBERBLOCK) && field(at + 16) != 0
     })
 }
 
@@ -181,6 +199,9 @@ mod tests {
     }
 
     const SIZE: u64 = 10 << 30;
+
+    /// Where in a label the ring of uberblocks begins, in bytes.
+    const RING: u64 = 128 << 10;
 
     fn found(pieces: &[(u64, &[u8])]) -> Content {
         let pieces = pieces.iter().map(|(start, piece)| (*start, piece.to_vec())).collect();
@@ -242,11 +263,23 @@ mod tests {
     #[test]
     fn hazard_10_a_label_with_a_pool_or_with_data_is_something() {
         for magic in [UBERBLOCK.to_le_bytes(), UBERBLOCK.to_be_bytes()] {
-            let at = 256 * 512 + LABEL + RING as u64 + 5 * 1024;
+            let at = 256 * 512 + LABEL + RING + 5 * 1024;
             let template = [&LABEL_OF_CREATION[..], &[(at, &magic[..])]].concat();
             assert_eq!(found(&template), Content::Unfinished);
             let written = [&template[..], &[(at + 16, b"\x04")]].concat();
             assert!(matches!(found(&written), Content::Something(_)));
+        }
+        // In a label at the end alone: the others were damaged.
+        let end = 256 * 512 + (SIZE - (16_384 + 33 + 256) * 512) / LABEL * LABEL;
+        for label in [1, 2] {
+            let at = end - label * LABEL + RING + 127 * 1024;
+            let written = [(at, &UBERBLOCK.to_le_bytes()[..]), (at + 16, b"\x04")];
+            let disk = [&LABEL_OF_CREATION[..], &written[..]].concat();
+            assert!(matches!(found(&disk), Content::Something(_)), "{label}");
+            assert!(
+                matches!(found(&written), Content::Something(_)),
+                "not blank without an EFI label either"
+            );
         }
         let data = (1 << 20, &b"data"[..]);
         assert!(matches!(found(&[&LABEL_OF_CREATION[..], &[data]].concat()), Content::Something(_)));
@@ -260,6 +293,59 @@ mod tests {
         let disk = Sparse { bytes: SIZE, pieces: Vec::new() };
         for (bytes, block) in [(SIZE, 0), (SIZE, 500), (SIZE, 1 << 20), (SIZE + 1, 512)] {
             assert!(examine(&disk, bytes, block).is_err());
+        }
+    }
+
+    #[test]
+    fn a_disk_of_large_blocks_is_read_in_whole_ones() {
+        for block in [4096, 8192] {
+            let disk = |pieces| Sparse { bytes: SIZE, pieces };
+            assert_eq!(examine(&disk(Vec::new()), SIZE, block).expect("examined"), Content::Blank);
+            let label: Vec<(u64, Vec<u8>)> = vec![
+                (510, b"\x55\xaa".to_vec()),
+                (block, b"EFI PART".to_vec()),
+                (2 * block, ZFS_PARTITION.to_vec()),
+                (SIZE - block, b"EFI PART".to_vec()),
+            ];
+            assert_eq!(examine(&disk(label.clone()), SIZE, block).expect("examined"), Content::Unfinished);
+            // Its last labels are before the last 64 MiB and more.
+            let end = 256 * block + (SIZE - (16_384 + 6 + 256) * block) / LABEL * LABEL;
+            let uberblock = [&UBERBLOCK.to_le_bytes()[..], &[0; 8], &[4]].concat();
+            let pool = [&label[..], &[(end - LABEL + RING, uberblock)]].concat();
+            assert!(matches!(examine(&disk(pool), SIZE, block).expect("examined"), Content::Something(_)));
+        }
+    }
+
+    #[test]
+    fn a_protective_mbr_alone_is_something() {
+        let mut table = vec![0; 512];
+        table[446 + 4] = 0xee;
+        table[510..].copy_from_slice(b"\x55\xaa");
+        match found(&[(0, &table)]) {
+            Content::Something(what) => assert!(what.contains("partition table"), "{what}"),
+            content => panic!("{content:?}"),
+        }
+    }
+
+    /// A disk of zeroes that cannot be read everywhere.
+    struct Broken {
+        at: u64,
+    }
+
+    impl ReadDisk for Broken {
+        fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+            buffer.fill(0);
+            let is_in = (offset..offset + buffer.len() as u64).contains(&self.at);
+            if is_in { Err(io::Error::from_raw_os_error(5)) } else { Ok(()) }
+        }
+    }
+
+    #[test]
+    fn hazard_02_what_cannot_be_read_is_not_blank() {
+        let last_labels = last_labels(SIZE, 512);
+        let samples = parts(SIZE);
+        for at in [0, END - 1, samples[1].start, samples[200].start, last_labels.start, SIZE - 1] {
+            examine(&Broken { at }, SIZE, 512).expect_err("nobody knows");
         }
     }
 }

@@ -111,19 +111,33 @@ impl Disk {
         content::examine(&raw, bytes, block).map_err(|error| error.to_string())
     }
 
-    /// Whether its first partition holds a FAT file system, by the partition table and the boot record.
-    pub fn has_fat_first(&self) -> bool {
-        let Ok((bytes, block)) = self.size else { return false };
-        let Ok(file) = open(&self.name) else { return false };
-        let raw = Raw { file, bytes };
-        let Ok(length) = usize::try_from(block.max(512)) else { return false };
-        let mut record = vec![0; length.min(1 << 16)];
-        if raw.read_at(0, &mut record).is_err() {
-            return false;
-        }
-        let Some(start) = fat_partition(&record).map(|start| u64::from(start) * block) else { return false };
-        raw.read_at(start, &mut record).is_ok() && is_fat(&record)
+    /// Whether its first partition holds a FAT file system, by the partition table and the boot record; or why that is not
+    /// known.
+    pub fn has_fat_first(&self) -> Result<bool, String> {
+        let (bytes, block) = match &self.size {
+            Ok(size) => *size,
+            // There is no medium in it.
+            Err(_) if self.removable => return Ok(false),
+            Err(reason) => return Err(reason.clone()),
+        };
+        let file = open(&self.name).map_err(|error| error.to_string())?;
+        has_fat_first(&Raw { file, bytes }, bytes, block).map_err(|error| error.to_string())
     }
+}
+
+fn has_fat_first(disk: &dyn ReadDisk, bytes: u64, block: u64) -> io::Result<bool> {
+    let mut record = vec![0; block.clamp(512, 1 << 16) as usize];
+    if bytes < record.len() as u64 {
+        return Ok(false);
+    }
+    disk.read_at(0, &mut record)?;
+    let start = fat_partition(&record).map(|start| u64::from(start).saturating_mul(block));
+    // A table may tell of more than there is.
+    let Some(start) = start.filter(|&start| start < bytes && bytes - start >= record.len() as u64) else {
+        return Ok(false);
+    };
+    disk.read_at(start, &mut record)?;
+    Ok(is_fat(&record))
 }
 
 /// Where the first partition of a partition table begins, in blocks, if it is of a type for FAT.
@@ -153,6 +167,38 @@ fn is_fat(record: &[u8]) -> bool {
 mod tests {
     use super::*;
 
+    struct Bytes(Vec<u8>);
+
+    impl ReadDisk for Bytes {
+        fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+            let at = offset as usize;
+            let bytes = self.0.get(at..at + buffer.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
+            buffer.copy_from_slice(bytes);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_key_is_looked_for_on_blocks_of_any_size() {
+        for block in [512, 4096] {
+            let start = 2048 * block;
+            let mut disk = vec![0; start + block];
+            disk[..512].copy_from_slice(&table());
+            disk[start..start + 512].copy_from_slice(&boot_record());
+            let looked = |bytes: usize, block: usize| {
+                has_fat_first(&Bytes(disk[..bytes.min(disk.len())].to_vec()), bytes as u64, block as u64)
+            };
+            assert!(looked(disk.len(), block).expect("looked"));
+            assert!(!looked(start, block).expect("looked"), "the table tells of more than there is");
+            assert!(!looked(256, block).expect("looked"), "a disk without room for anything");
+            looked(disk.len() + block, block).expect("what is there can be read");
+            disk[start..start + 512].fill(0);
+            assert!(!has_fat_first(&Bytes(disk.clone()), disk.len() as u64, block as u64).expect("looked"));
+            has_fat_first(&Bytes(disk[..start].to_vec()), disk.len() as u64, block as u64)
+                .expect_err("the boot record cannot be read");
+        }
+    }
+
     fn table() -> Vec<u8> {
         let mut table = vec![0; 512];
         table[510..].copy_from_slice(b"\x55\xaa");
@@ -168,6 +214,18 @@ mod tests {
         record[13] = 8;
         record[16] = 2;
         record
+    }
+
+    #[test]
+    fn a_disk_that_is_smaller_than_it_says_is_not_blank() {
+        let file = tempfile::tempfile().expect("a file");
+        file.set_len(10 << 20).expect("set");
+        let raw = Raw { file, bytes: 20 << 20 };
+        content::examine(&raw, 10 << 20, 512).expect("as large as it is");
+        let error = content::examine(&raw, 20 << 20, 512).expect_err("it ends early");
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+        let error = content::examine(&raw, 40 << 20, 512).expect_err("nobody asked for that");
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
     }
 
     #[test]

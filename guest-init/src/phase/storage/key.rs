@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
 use super::disks::{self, Disk};
 use crate::command::mount::{self, Access};
@@ -79,9 +79,20 @@ fn likeness(stamp: &str) -> Likeness {
 
 fn find(guest: &mut Guest<'_>) -> Result<()> {
     fs::create_dir_all(FOLDER).with_context(|| format!("cannot make {FOLDER}"))?;
-    let candidates: Vec<Disk> = disks::all()?.into_iter().filter(Disk::has_fat_first).collect();
+    let mut candidates: Vec<Disk> = Vec::new();
     let mut looked_at = Vec::new();
     let mut last_trouble = None;
+    for disk in disks::all()? {
+        match disk.has_fat_first() {
+            Ok(true) => candidates.push(disk),
+            Ok(false) => {}
+            Err(reason) => {
+                let trouble = anyhow!("disk {} cannot be read: {reason}", disk.name);
+                guest.log.line(&format!("it may be the key: {trouble}"));
+                last_trouble = Some(trouble);
+            }
+        }
+    }
     for disk in &candidates {
         match mount::fat(guest.commands, &device(&disk.name), FOLDER, Access::ReadOnly) {
             Ok(()) => {}
@@ -98,21 +109,22 @@ fn find(guest: &mut Guest<'_>) -> Result<()> {
         }
         mount::remove(guest.commands, FOLDER)?;
     }
-    if looked_at.is_empty()
-        && let Some(error) = last_trouble
-    {
-        return Err(error.context("the disk with the boot files cannot be mounted"));
-    }
-    let chosen = choose(&looked_at)?;
+    let chosen = choose(&looked_at, last_trouble.as_ref())?;
     if candidates.len() > 1 {
         mount::fat(guest.commands, &device(chosen), FOLDER, Access::ReadOnly)?;
     }
     Ok(())
 }
 
-/// The one that is the key: the one with the platform that runs, or else the only one.
-fn choose(looked_at: &[(String, Likeness)]) -> Result<&str> {
+/// The one that is the key: the one with the platform that runs, or else the only one. As long as there is a disk that could not
+/// be looked at for some `trouble`, it may be the key, and another image's must not take its place: it knows another pool.
+fn choose<'a>(looked_at: &'a [(String, Likeness)], trouble: Option<&anyhow::Error>) -> Result<&'a str> {
     for wanted in [Likeness::Platform, Likeness::Key] {
+        if let Some(trouble) = trouble
+            && wanted == Likeness::Key
+        {
+            bail!("the disk with the boot files cannot be read or mounted: {trouble:#}");
+        }
         match looked_at.iter().filter(|(_, likeness)| *likeness == wanted).collect::<Vec<_>>()[..] {
             [] => {}
             [(disk, _)] => return Ok(disk),
@@ -170,19 +182,29 @@ mod tests {
     fn the_key_is_found_by_content_and_not_by_order() {
         for order in [["c0t0d0", "c1t0d0"], ["c1t0d0", "c0t0d0"]] {
             let disks = seen(&[(order[0], Likeness::None), (order[1], Likeness::Platform)]);
-            assert_eq!(choose(&disks).expect("found"), order[1]);
+            assert_eq!(choose(&disks, None).expect("found"), order[1]);
             let disks = seen(&[(order[0], Likeness::Key), (order[1], Likeness::Platform)]);
-            assert_eq!(choose(&disks).expect("found"), order[1]);
+            assert_eq!(choose(&disks, None).expect("found"), order[1]);
         }
-        assert_eq!(choose(&seen(&[("c0t0d0", Likeness::Key)])).expect("found"), "c0t0d0");
+        assert_eq!(choose(&seen(&[("c0t0d0", Likeness::Key)]), None).expect("found"), "c0t0d0");
+    }
+
+    #[test]
+    fn the_key_of_another_image_does_not_take_the_place_of_one_that_cannot_be_read() {
+        let trouble = anyhow::anyhow!("mount: I/O error");
+        let foreign = seen(&[("c1t0d0", Likeness::Key)]);
+        let error = choose(&foreign, Some(&trouble)).expect_err("it may be the other");
+        assert!(error.to_string().contains("I/O error"), "{error}");
+        let own = seen(&[("c1t0d0", Likeness::Platform)]);
+        assert_eq!(choose(&own, Some(&trouble)).expect("found"), "c1t0d0");
     }
 
     #[test]
     fn two_keys_are_none() {
         for likeness in [Likeness::Key, Likeness::Platform] {
-            assert!(choose(&seen(&[("c0t0d0", likeness), ("c1t0d0", likeness)])).is_err());
+            assert!(choose(&seen(&[("c0t0d0", likeness), ("c1t0d0", likeness)]), None).is_err());
         }
-        assert!(choose(&seen(&[("c0t0d0", Likeness::None)])).is_err());
-        assert!(choose(&[]).is_err());
+        assert!(choose(&seen(&[("c0t0d0", Likeness::None)]), None).is_err());
+        assert!(choose(&[], None).is_err());
     }
 }

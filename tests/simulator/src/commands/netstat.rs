@@ -73,8 +73,16 @@ fn rows(world: &World, family: Family) -> Vec<Row> {
                 (_, Family::Inet6) => route.destination.to_string(),
             },
             gateway: route.gateway.to_string(),
-            flags: if route.host { "UGH" } else { "UG" },
-            interface: route.interface.clone().unwrap_or_default(),
+            flags: match (route.direct, route.host) {
+                (false, false) => "UG",
+                (false, true) => "UGH",
+                (true, false) => "U",
+                (true, true) => "UH",
+            },
+            interface: match network.interface_of(route.gateway) {
+                Some(interface) if route.direct => interface.to_owned(),
+                _ => route.interface.clone().unwrap_or_default(),
+            },
         })
         .collect();
     for interface in network.interfaces.iter().filter(|interface| interface.family == family) {

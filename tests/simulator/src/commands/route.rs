@@ -1,7 +1,11 @@
 //! `route`: usr/src/cmd/cmd-inet/usr.sbin/route.c, the same 2013 to 2022 in what is played here.
 //!
-//! `route -n [-q] add|delete [-inet|-inet6] [-net|-host] DESTINATION[/LENGTH] [-gateway] GATEWAY [-netmask MASK]` and
-//! `route -n get ADDRESS`. Its messages go to standard output, and its status is the number of the error.
+//! `route -n [-q] add|delete [-inet|-inet6] [-net|-host] [-interface] DESTINATION[/LENGTH] [-gateway] GATEWAY [-netmask MASK]`
+//! and `route -n get ADDRESS`. Its messages go to standard output, and its status is the number of the error.
+//!
+//! With `-interface` (`K_INTERFACE` in `args_to_rtcmd`: no `RTF_GATEWAY`) the gateway is an address of this machine, on whose
+//! link the destination is (`ip_rt_add` of usr/src/uts/common/inet/ip/ip_if.c, "interface routes"); any other cannot be
+//! reached.
 
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr};
@@ -35,7 +39,7 @@ pub fn run(world: &mut World, argv: &[&str]) -> Reply {
 
 fn play<'a>(world: &mut World, verb: &str, mut words: impl Iterator<Item = &'a str>) -> Result<Reply, Reply> {
     let mut family = Family::Inet;
-    let (mut host, mut net) = (false, false);
+    let (mut host, mut net, mut direct) = (false, false, false);
     let (mut destination, mut gateway, mut mask, mut interface) = (None, None, None, None);
     while let Some(word) = words.next() {
         match word {
@@ -43,6 +47,7 @@ fn play<'a>(world: &mut World, verb: &str, mut words: impl Iterator<Item = &'a s
             "-inet6" => family = Family::Inet6,
             "-host" | "host" => host = true,
             "-net" | "net" => net = true,
+            "-interface" | "-iface" => direct = true,
             "-gateway" => gateway = words.next(),
             "-netmask" => mask = words.next(),
             "-ifp" => interface = words.next(),
@@ -67,8 +72,13 @@ fn play<'a>(world: &mut World, verb: &str, mut words: impl Iterator<Item = &'a s
     let gateway = address(gateway_text, family)?;
     let prefix = prefix(destination, family, mask, host)?;
     let host = prefix.length == family.bits() && !net;
-    let route =
-        Route { destination: prefix.network(), gateway, host, interface: interface.map(str::to_owned) };
+    let route = Route {
+        destination: prefix.network(),
+        gateway,
+        host,
+        interface: interface.map(str::to_owned),
+        direct,
+    };
     let kind = if host { "host" } else { "net" };
     let said = format!("{verb} {kind} {destination}: gateway {gateway}");
     let network = &mut world.runtime.network;
@@ -81,7 +91,7 @@ fn play<'a>(world: &mut World, verb: &str, mut words: impl Iterator<Item = &'a s
         if network.routes.iter().any(alike) {
             return Ok(failed(EEXIST, "entry exists"));
         }
-        if network.on_link(gateway).is_none() {
+        if network.on_link(gateway).is_none() || (direct && !network.is_local(gateway)) {
             return Ok(failed(ENETUNREACH, "Network is unreachable"));
         }
         network.routes.push(route);

@@ -19,13 +19,17 @@ pub struct Route {
     pub host: bool,
     /// The interface that it is bound to.
     pub interface: Option<String>,
+    /// Whether the destination is on the link of the interface whose address the gateway is: an interface route.
+    #[serde(default)]
+    pub direct: bool,
 }
 
 impl Route {
     /// A default route.
     pub fn default_by(gateway: IpAddr) -> Self {
         let family = Family::of(gateway);
-        Self { destination: Prefix::new(family.unspecified(), 0), gateway, host: false, interface: None }
+        let destination = Prefix::new(family.unspecified(), 0);
+        Self { destination, gateway, host: false, interface: None, direct: false }
     }
 }
 
@@ -71,6 +75,10 @@ impl Network {
             .max_by_key(|route| route.destination.length)
             .filter(|route| direct_length.is_none_or(|length| route.destination.length > length));
         match routed {
+            Some(route) if route.direct => {
+                let interface = self.interface_of(route.gateway)?.to_owned();
+                Some(Hop { interface, gateway: None, source: route.gateway })
+            }
             Some(route) => {
                 let hop = self.on_link(route.gateway)?;
                 Some(Hop { gateway: Some(route.gateway), ..hop })
@@ -81,9 +89,13 @@ impl Network {
 
     /// Whether an address is one of the machine's own that are up.
     pub fn is_local(&self, address: IpAddr) -> bool {
-        self.interfaces
-            .iter()
-            .any(|interface| interface.up().any(|logical| logical.prefix.address == address))
+        self.interface_of(address).is_some()
+    }
+
+    /// The interface that has an address, and has it up.
+    pub fn interface_of(&self, address: IpAddr) -> Option<&str> {
+        let has = |interface: &&Interface| interface.up().any(|logical| logical.prefix.address == address);
+        self.interfaces.iter().find(has).map(|interface| interface.name.as_str())
     }
 
     /// Forgets the routes whose gateway no interface reaches any more, as the kernel does when an address goes down.
@@ -92,9 +104,11 @@ impl Network {
         self.routes = routes
             .into_iter()
             .filter(|route| {
-                self.on_link(route.gateway).is_some_and(|hop| {
-                    route.interface.as_ref().is_none_or(|interface| *interface == hop.interface)
-                })
+                let hop = self.on_link(route.gateway);
+                (!route.direct || self.is_local(route.gateway))
+                    && hop.is_some_and(|hop| {
+                        route.interface.as_ref().is_none_or(|interface| *interface == hop.interface)
+                    })
             })
             .collect();
     }

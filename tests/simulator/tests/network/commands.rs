@@ -318,6 +318,19 @@ fn routes_are_added_once_and_need_a_reachable_gateway() {
     for line in ["route -n add 10.9.0.0 10.0.0.3", "route -p add default 10.0.0.1", "route -n flush"] {
         machine.refused(line);
     }
+    // What is on the link of an address of the machine's own.
+    assert_eq!(
+        status(machine.run("route -n add -interface 10.7.0.0/16 10.0.0.3")),
+        (128, "add net 10.7.0.0/16: gateway 10.0.0.3: Network is unreachable\n".into())
+    );
+    machine.ok("route -n add -interface 10.7.0.0/16 10.0.0.2");
+    let table = machine.ok("netstat -rn -f inet");
+    assert!(
+        table.contains("10.7.0.0             10.0.0.2             U         2          0 e1000g0"),
+        "{table}"
+    );
+    let route = machine.ok("route -n get 10.7.0.9");
+    assert!(route.contains("  interface: e1000g0\n") && !route.contains("gateway:"), "{route}");
     // Routes go with the address that reaches their gateway.
     machine.ok("ifconfig e1000g0 unplumb");
     assert!(!machine.ok("netstat -rn -f inet").contains("10."));

@@ -3,6 +3,8 @@
 //! Ours are between two marker lines, and are what the metadata say: a key that is removed there is removed here. Lines outside
 //! of the markers are the owner's, and stay as they are, to the byte.
 
+use std::collections::HashSet;
+
 use super::line::Key;
 
 /// The line before our keys.
@@ -69,21 +71,16 @@ pub fn merge(
     opens_a_shell: impl Fn(&Key<'_>) -> bool,
 ) -> Merged {
     let parts = Parts::of(existing);
-    let mut own: Vec<Key<'_>> = Vec::new();
-    for key in wanted.unwrap_or(&parts.block) {
-        if !own.iter().any(|known| known.text == key.text) {
-            own.push(*key);
-        }
-    }
+    // A file can have tens of thousands of keys.
+    let mut known: HashSet<&[u8]> = HashSet::new();
+    let mut own: Vec<Key<'_>> =
+        wanted.unwrap_or(&parts.block).iter().copied().filter(|key| known.insert(key.text)).collect();
     let users: Vec<Key<'_>> = parts.lines().filter_map(Key::parse).collect();
     let mut keeps_removed = false;
     if !users.iter().chain(&own).any(&opens_a_shell) {
-        for key in &parts.block {
-            if !own.iter().any(|known| known.text == key.text) {
-                own.push(*key);
-                keeps_removed = true;
-            }
-        }
+        let before = own.len();
+        own.extend(parts.block.iter().filter(|key| known.insert(key.text)));
+        keeps_removed = own.len() > before;
     }
     let usable = users.iter().chain(&own).filter(|key| opens_a_shell(key)).count();
     Merged { contents: parts.with(&own), usable, keeps_removed }
@@ -221,6 +218,18 @@ mod tests {
         let endless = "x".repeat(1 << 20);
         let (keys, _) = wanted(endless.as_bytes());
         assert!(keys.is_empty());
+    }
+
+    #[test]
+    fn a_block_of_many_keys_takes_no_time_to_speak_of() {
+        // All of one length, so that each would be compared with each to its end: 10^10 bytes of that.
+        let lines: Vec<String> =
+            (0..50_000).map(|number| format!("{} {number:06}", line("ssh-rsa", 1))).collect();
+        let there = block(&lines.iter().map(String::as_str).collect::<Vec<_>>());
+        let silent = merged(&there, None);
+        assert_eq!((contents(&silent), silent.usable), (&*there, 50_000));
+        let emptied = merged(&there, Some(""));
+        assert_eq!((contents(&emptied), emptied.keeps_removed), (&*there, true));
     }
 
     /// Lines as owners, editors and accidents leave them.

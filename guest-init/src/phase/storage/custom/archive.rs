@@ -28,6 +28,9 @@ const LARGEST: u64 = 3 << 30;
 const LONGEST_PATH: usize = 1023;
 const DEEPEST: usize = 64;
 
+/// The longest member that only tells something about the next one, in bytes. They are held in memory.
+const LONGEST_EXTENSION: u64 = 64 << 10;
+
 /// Unpacks the tarball in `source` into the folder `to`, which is there and empty. Everything belongs to `owner`, user and
 /// group, and only the owner may write. Gives what was unpacked.
 pub fn unpack(source: impl Read, to: &Path, owner: (u32, u32)) -> Result<Items> {
@@ -35,18 +38,90 @@ pub fn unpack(source: impl Read, to: &Path, owner: (u32, u32)) -> Result<Items> 
     // What follows the end of the tarball is not read, and what is too much ends it.
     let mut archive = tar::Archive::new(source.take(LARGEST + (MOST as u64) * 4096));
     let mut count = 0;
-    for entry in archive.entries().context("it is no tarball")? {
+    let mut extensions = Extensions::default();
+    // Raw: else long names would be read into memory here, however long they are.
+    for entry in archive.entries().context("it is no tarball")?.raw(true) {
         count += 1;
         if count > MOST {
             bail!("it has more than {MOST} entries");
         }
-        unpacking.entry(entry.context("it is cut short or damaged")?)?;
+        let mut entry = entry.context("it is cut short or damaged")?;
+        if !extensions.take_from(&mut entry).context("it tells nonsense about an entry")? {
+            unpacking.entry(entry, std::mem::take(&mut extensions))?;
+        }
     }
     if count == 0 {
         bail!("it is empty");
     }
+    if extensions != Extensions::default() {
+        bail!("it ends where an entry was to begin");
+    }
     finish_folder(to, owner, 0o755)?;
     Ok(unpacking.items)
+}
+
+/// What members of their own tell about the one that follows them: names that are too long for its header.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Extensions {
+    path: Option<Vec<u8>>,
+    target: Option<Vec<u8>>,
+    size: Option<u64>,
+}
+
+impl Extensions {
+    /// Takes in what a member tells of the next one. Tells whether it is such a member.
+    fn take_from(&mut self, entry: &mut tar::Entry<'_, impl Read>) -> Result<bool> {
+        match entry.header().entry_type() {
+            EntryType::GNULongName => set(&mut self.path, gnu_name(entry)?)?,
+            EntryType::GNULongLink => set(&mut self.target, gnu_name(entry)?)?,
+            EntryType::XHeader => self.take_from_pax(&contents(entry)?)?,
+            EntryType::XGlobalHeader => {}
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    fn take_from_pax(&mut self, records: &[u8]) -> Result<()> {
+        for record in tar::PaxExtensions::new(records) {
+            let record = record?;
+            let value = record.value_bytes();
+            match record.key_bytes() {
+                b"path" => set(&mut self.path, value.to_vec())?,
+                b"linkpath" => set(&mut self.target, value.to_vec())?,
+                b"size" => self.size = Some(record.value()?.parse()?),
+                key if key.starts_with(b"GNU.sparse.") => bail!("it has holes"),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+fn set<T>(place: &mut Option<T>, value: T) -> Result<()> {
+    if place.replace(value).is_some() {
+        bail!("it is told twice");
+    }
+    Ok(())
+}
+
+/// A name, which a zero ends.
+fn gnu_name(entry: &mut tar::Entry<'_, impl Read>) -> Result<Vec<u8>> {
+    let mut name = contents(entry)?;
+    name.truncate(name.iter().position(|&byte| byte == 0).unwrap_or(name.len()));
+    Ok(name)
+}
+
+fn contents(entry: &mut tar::Entry<'_, impl Read>) -> Result<Vec<u8>> {
+    let size = entry.size();
+    if size > LONGEST_EXTENSION {
+        bail!("it has {size} bytes");
+    }
+    let mut contents = Vec::new();
+    entry.read_to_end(&mut contents)?;
+    if contents.len() as u64 != size {
+        bail!("it is cut short");
+    }
+    Ok(contents)
 }
 
 struct Unpacking<'a> {
@@ -57,12 +132,9 @@ struct Unpacking<'a> {
 }
 
 impl Unpacking<'_> {
-    fn entry(&mut self, mut entry: tar::Entry<'_, impl Read>) -> Result<()> {
+    fn entry(&mut self, mut entry: tar::Entry<'_, impl Read>, told: Extensions) -> Result<()> {
         let kind = entry.header().entry_type();
-        if matches!(kind, EntryType::XGlobalHeader) {
-            return Ok(());
-        }
-        let raw = entry.path_bytes().into_owned();
+        let raw = told.path.unwrap_or_else(|| entry.path_bytes().into_owned());
         let shown = String::from_utf8_lossy(&raw).escape_debug().to_string();
         let Some(path) = inside(&raw).with_context(|| shown.clone())? else {
             if kind == EntryType::Directory {
@@ -70,6 +142,10 @@ impl Unpacking<'_> {
             }
             bail!("{shown} is no folder");
         };
+        if told.size.is_some_and(|size| size != entry.size()) {
+            bail!("{shown} has two sizes");
+        }
+        let target = told.target.or_else(|| entry.link_name_bytes().map(std::borrow::Cow::into_owned));
         let mode = entry.header().mode().with_context(|| shown.clone())? & 0o755;
         self.parents(&path).with_context(|| shown.clone())?;
         match kind {
@@ -79,14 +155,8 @@ impl Unpacking<'_> {
                 self.left = self.left.checked_sub(size).context("the files are too large")?;
                 self.file(&path, mode, &mut entry, size)
             }
-            EntryType::Symlink => {
-                let target = entry.link_name_bytes().context("the link leads nowhere")?.into_owned();
-                self.link(&path, &target)
-            }
-            EntryType::Link => {
-                let target = entry.link_name_bytes().context("the link leads nowhere")?.into_owned();
-                self.hard_link(&path, &target)
-            }
+            EntryType::Symlink => self.link(&path, &target.context("the link leads nowhere")?),
+            EntryType::Link => self.hard_link(&path, &target.context("the link leads nowhere")?),
             _ => bail!("it is neither file, folder nor link"),
         }
         .with_context(|| shown)

@@ -23,8 +23,12 @@ const SAVED: &str = ".saved";
 
 /// Carries what is the user's from the tree `old`, into which `before` was delivered, to the tree `new`, into which `now`
 /// was. Both are on one file system. `old` stays as it is.
+///
+/// # Errors
+/// Also when somebody has mounted something in `old`: it would go when that is removed.
 pub fn carry(old: &Path, before: Option<&Delivered>, new: &Path, now: &Items) -> Result<()> {
-    let carrying = Carrying { old, before, new, now };
+    let file_system = fs::symlink_metadata(old)?.dev();
+    let carrying = Carrying { old, before, new, now, file_system };
     carrying.folder(Path::new(""), 0)
 }
 
@@ -33,6 +37,7 @@ struct Carrying<'a> {
     before: Option<&'a Delivered>,
     new: &'a Path,
     now: &'a Items,
+    file_system: u64,
 }
 
 impl Carrying<'_> {
@@ -55,6 +60,9 @@ impl Carrying<'_> {
     fn entry(&self, path: &Path, depth: usize) -> Result<()> {
         let old = self.old.join(path);
         let found = fs::symlink_metadata(&old)?;
+        if found.dev() != self.file_system {
+            bail!("another file system is mounted there");
+        }
         let before = self.before.and_then(|before| before.items.get(path.to_str()?));
         if found.is_dir() {
             // A folder that was delivered comes along when something in it does.

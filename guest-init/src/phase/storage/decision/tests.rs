@@ -17,11 +17,18 @@ fn pool(name: &str, guid: u64, disk: &str) -> Importable {
 }
 
 fn active(name: &str, guid: u64, health: &str) -> Active {
-    Active { name: name.to_owned(), guid, health: health.to_owned() }
+    Active { name: name.to_owned(), guid, health: health.to_owned(), read_only: false }
 }
 
-fn disk(name: &str, content: Content) -> DataDisk {
-    DataDisk { name: name.to_owned(), bytes: BYTES, content: Ok(content) }
+/// A disk and what is on it.
+type OnDisk = (DataDisk, Result<Content, String>);
+
+fn disk(name: &str, content: Content) -> OnDisk {
+    (DataDisk { name: name.to_owned(), bytes: Ok(BYTES) }, Ok(content))
+}
+
+fn searched(pools: Vec<Importable>) -> Result<Searched, String> {
+    Ok(Searched { pools, ..Searched::default() })
 }
 
 fn intent() -> Intent {
@@ -39,13 +46,16 @@ fn first_boot() -> (Known, Found) {
         key_trouble: None,
         recorded: Recorded::Nothing,
         intent: None,
-        named_disk: None,
+        named_disk: Ok(None),
         active: Ok(Vec::new()),
     };
     let found = Found {
-        importable: Ok(Vec::new()),
-        destroyed: Ok(Vec::new()),
+        importable: searched(Vec::new()),
+        destroyed: searched(Vec::new()),
         disks: Ok(vec![disk(DISK, Content::Blank)]),
+        host: None,
+        later: Vec::new(),
+        waits: 0,
     };
     (known, found)
 }
@@ -56,22 +66,47 @@ fn recorded() -> Recorded {
 
 #[derive(Clone)]
 struct Found {
-    importable: Result<Vec<Importable>, String>,
-    destroyed: Result<Vec<Importable>, String>,
-    disks: Result<Vec<DataDisk>, String>,
+    importable: Result<Searched, String>,
+    destroyed: Result<Searched, String>,
+    disks: Result<Vec<OnDisk>, String>,
+    /// What the host says of the disk for a pool.
+    host: Option<String>,
+    /// What is found after each time that was waited; then patience is over.
+    later: Vec<Found>,
+    /// How often was waited.
+    waits: usize,
 }
 
 impl Look for Found {
-    fn importable(&mut self) -> Result<Vec<Importable>, String> {
+    fn importable(&mut self) -> Result<Searched, String> {
         self.importable.clone()
     }
 
-    fn destroyed(&mut self) -> Result<Vec<Importable>, String> {
+    fn destroyed(&mut self) -> Result<Searched, String> {
         self.destroyed.clone()
     }
 
     fn disks(&mut self) -> Result<Vec<DataDisk>, String> {
-        self.disks.clone()
+        Ok(self.disks.clone()?.into_iter().map(|(disk, _)| disk).collect())
+    }
+
+    fn content(&mut self, name: &str) -> Result<Content, String> {
+        let disks = self.disks.clone()?;
+        disks.into_iter().find(|(disk, _)| disk.name == name).ok_or("it is gone")?.1
+    }
+
+    fn named_by_host(&mut self) -> Option<String> {
+        self.host.clone()
+    }
+
+    fn wait(&mut self) -> bool {
+        self.waits += 1;
+        if self.later.is_empty() {
+            return false;
+        }
+        let next = self.later.remove(0);
+        *self = Self { later: std::mem::take(&mut self.later), waits: self.waits, ..next };
+        true
     }
 }
 
@@ -96,15 +131,15 @@ fn a_blank_disk_alone_takes_the_pool() {
 fn the_recorded_pool_is_imported() {
     let mut machine = first_boot();
     machine.0.recorded = recorded();
-    machine.1.importable = Ok(vec![pool(POOL, GUID, DISK)]);
+    machine.1.importable = searched(vec![pool(POOL, GUID, DISK)]);
     assert_eq!(decided(&machine), Decision::Import(made()));
     // Whatever else is there.
     machine.1.importable =
-        Ok(vec![pool("data", 7, "c3t0d0"), pool(POOL, 8, "c2t0d0"), pool(POOL, GUID, DISK)]);
+        searched(vec![pool("data", 7, "c3t0d0"), pool(POOL, 8, "c2t0d0"), pool(POOL, GUID, DISK)]);
     assert_eq!(decided(&machine), Decision::Import(made()));
     let mut degraded = pool(POOL, GUID, DISK);
     degraded.state = "DEGRADED".to_owned();
-    machine.1.importable = Ok(vec![degraded]);
+    machine.1.importable = searched(vec![degraded]);
     assert_eq!(decided(&machine), Decision::Import(made()));
 }
 
@@ -119,6 +154,8 @@ fn a_pool_that_is_imported_stays() {
     is_rescue(&machine, "another");
     machine.0.active = Ok(vec![active(POOL, GUID, "SUSPENDED")]);
     is_rescue(&machine, "SUSPENDED");
+    machine.0.active = Ok(vec![Active { read_only: true, ..active(POOL, GUID, "ONLINE") }]);
+    is_rescue(&machine, "read-only");
 }
 
 #[test]
@@ -131,8 +168,19 @@ fn hazard_01_a_failing_command_is_no_sign_that_there_is_no_pool() {
         |found: &mut Found| found.destroyed = Err("killed".to_owned()),
         |found: &mut Found| found.disks = Err("killed".to_owned()),
         |found: &mut Found| {
-            found.disks =
-                Ok(vec![DataDisk { content: Err("killed".to_owned()), ..disk(DISK, Content::Blank) }]);
+            found.disks = Ok(vec![(disk(DISK, Content::Blank).0, Err("killed".to_owned()))]);
+        },
+        |found: &mut Found| {
+            let unknown = DataDisk { name: DISK.to_owned(), bytes: Err("killed".to_owned()) };
+            found.disks = Ok(vec![(unknown, Ok(Content::Blank))]);
+        },
+        |found: &mut Found| {
+            let complaint = Some("killed".to_owned());
+            found.importable = Ok(Searched { complaint, ..Searched::default() });
+        },
+        |found: &mut Found| {
+            let complaint = Some("killed".to_owned());
+            found.destroyed = Ok(Searched { complaint, ..Searched::default() });
         },
     ] {
         let mut machine = first_boot();
@@ -150,12 +198,13 @@ fn hazard_01_no_pool_is_made_where_one_is_recorded_or_was() {
     is_rescue(&machine, "damaged");
     let mut machine = first_boot();
     let destroyed = Importable { destroyed: true, ..pool("other", 7, DISK) };
-    machine.1.destroyed = Ok(vec![destroyed.clone()]);
+    machine.1.destroyed = searched(vec![destroyed.clone()]);
     is_rescue(&machine, "belongs to pool other");
-    machine.1.destroyed = Ok(vec![Importable { name: POOL.to_owned(), ..pool(POOL, 7, "c9t0d0") }]);
+    machine.1.destroyed = searched(vec![Importable { name: POOL.to_owned(), ..pool(POOL, 7, "c9t0d0") }]);
     is_rescue(&machine, "destroyed");
-    machine.1.destroyed = Ok(Vec::new());
-    machine.1.importable = Ok(vec![Importable { state: "UNAVAIL".to_owned(), ..pool("other", 7, DISK) }]);
+    machine.1.destroyed = searched(Vec::new());
+    machine.1.importable =
+        searched(vec![Importable { state: "UNAVAIL".to_owned(), ..pool("other", 7, DISK) }]);
     is_rescue(&machine, "belongs to pool other");
 }
 
@@ -173,36 +222,115 @@ fn hazard_04_of_several_disks_none_is_taken_unless_it_is_named() {
     let mut machine = first_boot();
     machine.1.disks = Ok(vec![disk("c2t0d0", Content::Blank), disk(DISK, Content::Blank)]);
     is_rescue(&machine, "several disks");
-    machine.0.named_disk = Some(DISK.to_owned());
-    assert_eq!(decided(&machine), Decision::Make { intent: intent(), create: Create::IfEmpty });
-    machine.0.named_disk = Some("c7t0d0".to_owned());
+    let make = Decision::Make { intent: intent(), create: Create::IfEmpty };
+    machine.1.host = Some(DISK.to_owned());
+    assert_eq!(decided(&machine), make);
+    // The configuration counts first, and a name that no disk has is no reason to take another.
+    machine.1.host = Some("c2t0d0".to_owned());
+    machine.0.named_disk = Ok(Some(DISK.to_owned()));
+    assert_eq!(decided(&machine), make);
+    machine.0.named_disk = Ok(Some("c7t0d0".to_owned()));
     is_rescue(&machine, "no disk c7t0d0");
-    machine.0.named_disk = None;
-    machine.0.intent = Some(intent());
-    assert_eq!(decided(&machine), Decision::Make { intent: intent(), create: Create::IfEmpty });
+    machine.1.disks = Ok(vec![disk(DISK, Content::Blank)]);
+    is_rescue(&machine, "no disk c7t0d0");
+    machine.0.named_disk = Err("I/O error".to_owned());
+    is_rescue(&machine, "I/O error");
+    machine.0.named_disk = Ok(None);
+    machine.1.host = None;
     machine.1.disks = Ok(Vec::new());
     is_rescue(&machine, "no disk for data");
 }
 
 #[test]
+fn hazard_10_no_other_disk_takes_the_place_of_the_intended_one() {
+    let mut machine = first_boot();
+    machine.0.intent = Some(intent());
+    machine.1.disks = Ok(vec![disk("c2t0d0", Content::Blank), disk(DISK, Content::Blank)]);
+    assert_eq!(decided(&machine), Decision::Make { intent: intent(), create: Create::IfEmpty });
+    // A pool may be on it, whole.
+    machine.1.disks = Ok(vec![disk("c2t0d0", Content::Blank)]);
+    is_rescue(&machine, "disk c1t0d0 of 10240 MiB is not there");
+    let larger = DataDisk { name: DISK.to_owned(), bytes: Ok(BYTES + 512) };
+    machine.1.disks = Ok(vec![(larger, Ok(Content::Blank))]);
+    is_rescue(&machine, "disk c1t0d0 of 10240 MiB is not there");
+    // Unless the owner says so.
+    machine.1.host = Some(DISK.to_owned());
+    let intent = Intent { bytes: BYTES + 512, ..intent() };
+    assert_eq!(decided(&machine), Decision::Make { intent, create: Create::IfEmpty });
+}
+
+/// What is decided, and how often was waited for it.
+fn after_waiting((known, found): &(Known, Found)) -> (Decision, usize) {
+    let mut found = found.clone();
+    let decision = decide(known, &mut found);
+    (decision, found.waits)
+}
+
+#[test]
+fn hazard_01_what_the_key_tells_of_is_waited_for() {
+    // The disk of the pool that is recorded.
+    let mut machine = first_boot();
+    machine.0.recorded = recorded();
+    let without = machine.1.clone();
+    let with = Found { importable: searched(vec![pool(POOL, GUID, DISK)]), ..without.clone() };
+    machine.1.later = vec![without.clone(), with.clone()];
+    assert_eq!(after_waiting(&machine), (Decision::Import(made()), 2));
+    let remarks = "One or more devices are missing from the system.".to_owned();
+    let half = Importable { state: "UNAVAIL".to_owned(), remarks, ..pool(POOL, GUID, DISK) };
+    machine.1.later[0].importable = searched(vec![half]);
+    assert_eq!(after_waiting(&machine), (Decision::Import(made()), 2));
+    machine.0.recorded = Recorded::Damaged;
+    machine.1.later[0].importable = searched(Vec::new());
+    assert_eq!(after_waiting(&machine), (Decision::Adopt { pool: made(), unfinished: false }, 2));
+    // The disk on which one was about to be made.
+    machine.0.recorded = Recorded::Nothing;
+    machine.0.intent = Some(intent());
+    machine.1.disks = Ok(vec![disk("c2t0d0", Content::Blank)]);
+    assert_eq!(after_waiting(&machine), (Decision::Make { intent: intent(), create: Create::IfEmpty }, 1));
+    machine.1.later = vec![with];
+    assert_eq!(after_waiting(&machine), (Decision::Adopt { pool: made(), unfinished: true }, 1));
+    machine.1.later.clear();
+    assert!(matches!(after_waiting(&machine), (Decision::Rescue(_), 1)));
+}
+
+#[test]
+fn what_nobody_told_of_is_not_waited_for() {
+    let mut machine = first_boot();
+    machine.1.disks = Ok(Vec::new());
+    machine.1.later = vec![machine.1.clone()];
+    assert!(matches!(after_waiting(&machine), (Decision::Rescue(_), 0)));
+    machine.1.importable = searched(vec![Importable { state: "UNAVAIL".to_owned(), ..pool(POOL, 7, DISK) }]);
+    assert!(matches!(after_waiting(&machine), (Decision::Rescue(_), 0)));
+    // Nor what is there, and no better later.
+    machine.0.recorded = recorded();
+    machine.1.importable =
+        searched(vec![Importable { state: "FAULTED".to_owned(), ..pool(POOL, GUID, DISK) }]);
+    assert!(matches!(after_waiting(&machine), (Decision::Rescue(_), 0)));
+    machine.0.boot.noimport = true;
+    machine.1.importable = searched(Vec::new());
+    assert!(matches!(after_waiting(&machine), (Decision::Rescue(_), 0)));
+}
+
+#[test]
 fn hazard_05_a_foreign_pool_is_not_imported() {
     let mut machine = first_boot();
-    machine.1.importable = Ok(vec![pool("data", 7, "c3t0d0")]);
+    machine.1.importable = searched(vec![pool("data", 7, "c3t0d0")]);
     assert!(matches!(decided(&machine), Decision::Make { .. }), "it is on another disk");
     // Of the right name: it is looked at first.
-    machine.1.importable = Ok(vec![pool(POOL, 7, DISK)]);
+    machine.1.importable = searched(vec![pool(POOL, 7, DISK)]);
     let foreign = Pool { name: POOL.to_owned(), guid: 7 };
     assert_eq!(decided(&machine), Decision::Adopt { pool: foreign, unfinished: false });
     for remarks in ["The pool is currently imported by another system.", "incompatible version"] {
-        machine.1.importable = Ok(vec![Importable { remarks: remarks.to_owned(), ..pool(POOL, 7, DISK) }]);
+        machine.1.importable =
+            searched(vec![Importable { remarks: remarks.to_owned(), ..pool(POOL, 7, DISK) }]);
         is_rescue(&machine, "cannot be imported");
     }
-    machine.1.importable = Ok(vec![Importable { state: "DEGRADED".to_owned(), ..pool(POOL, 7, DISK) }]);
+    machine.1.importable = searched(vec![Importable { state: "DEGRADED".to_owned(), ..pool(POOL, 7, DISK) }]);
     is_rescue(&machine, "DEGRADED");
     // One that is recorded, and in use elsewhere.
     machine.0.recorded = recorded();
     let remarks = "The pool is currently imported by another system.".to_owned();
-    machine.1.importable = Ok(vec![Importable { remarks, ..pool(POOL, GUID, DISK) }]);
+    machine.1.importable = searched(vec![Importable { remarks, ..pool(POOL, GUID, DISK) }]);
     is_rescue(&machine, "another machine");
 }
 
@@ -223,10 +351,10 @@ fn hazard_05_a_pool_without_record_is_ours_by_its_datasets() {
 #[test]
 fn hazard_06_pools_of_one_name_are_ambiguous() {
     let mut machine = first_boot();
-    machine.1.importable = Ok(vec![pool(POOL, 7, DISK), pool(POOL, 8, "c2t0d0")]);
+    machine.1.importable = searched(vec![pool(POOL, 7, DISK), pool(POOL, 8, "c2t0d0")]);
     is_rescue(&machine, "several pools");
     machine.0.recorded = recorded();
-    machine.1.importable = Ok(vec![pool(POOL, GUID, DISK), pool(POOL, GUID, "c2t0d0")]);
+    machine.1.importable = searched(vec![pool(POOL, GUID, DISK), pool(POOL, GUID, "c2t0d0")]);
     is_rescue(&machine, "more than once");
 }
 
@@ -234,8 +362,11 @@ fn hazard_06_pools_of_one_name_are_ambiguous() {
 fn hazard_09_a_pool_that_was_being_made_is_gone_on_with() {
     let mut machine = first_boot();
     machine.0.intent = Some(intent());
-    machine.1.importable = Ok(vec![pool(POOL, GUID, "c1t0d0s0")]);
+    machine.1.importable = searched(vec![pool(POOL, GUID, "c1t0d0s0")]);
     assert_eq!(decided(&machine), Decision::Adopt { pool: made(), unfinished: true });
+    // On another disk of that name, it is any pool.
+    machine.0.intent = Some(Intent { bytes: BYTES + 512, ..intent() });
+    assert_eq!(decided(&machine), Decision::Adopt { pool: made(), unfinished: false });
 }
 
 #[test]
@@ -250,11 +381,11 @@ fn hazard_10_an_interrupted_creation_is_repeated_on_its_disk_alone() {
     for other in [Intent { bytes: BYTES + 512, ..intent() }, Intent { disk: "c2t0d0".to_owned(), ..intent() }]
     {
         machine.0.intent = Some(other);
+        is_rescue(&machine, "is not there");
+        machine.0.named_disk = Ok(Some(DISK.to_owned()));
         is_rescue(&machine, "not blank");
+        machine.0.named_disk = Ok(None);
     }
-    // Blank again: nothing has to be overridden.
-    machine.1.disks = Ok(vec![disk(DISK, Content::Blank)]);
-    assert_eq!(decided(&machine), Decision::Make { intent: intent(), create: Create::IfEmpty });
 }
 
 fn boot_with(text: &str) -> Boot {
@@ -269,7 +400,7 @@ fn hazard_08_destroy_zpools_is_nothing_we_know() {
     let mut machine = first_boot();
     machine.0.boot = boot_with("destroy_zpools=true\n");
     machine.0.recorded = recorded();
-    machine.1.importable = Ok(vec![pool(POOL, GUID, DISK)]);
+    machine.1.importable = searched(vec![pool(POOL, GUID, DISK)]);
     assert_eq!(decided(&machine), Decision::Import(made()));
 }
 
@@ -296,7 +427,8 @@ fn boot_properties_are_followed() {
 #[test]
 fn a_key_that_is_missing_and_a_disk_that_is_small_are_told() {
     let mut machine = first_boot();
-    machine.1.disks = Ok(vec![DataDisk { bytes: SMALLEST - 1, ..disk(DISK, Content::Blank) }]);
+    let small = DataDisk { name: DISK.to_owned(), bytes: Ok(SMALLEST - 1) };
+    machine.1.disks = Ok(vec![(small, Ok(Content::Blank))]);
     is_rescue(&machine, "smaller than 512 MiB");
     machine.0.key_trouble = Some("there is no key".to_owned());
     is_rescue(&machine, "no key");
@@ -339,7 +471,7 @@ fn no_combination_of_facts_breaks_a_rule() {
         vec![disk(DISK, Content::Blank), disk("c2t0d0", Content::Blank)],
         vec![disk(DISK, Content::Unfinished), disk("c2t0d0", Content::Blank)],
         vec![disk(DISK, something()), disk("c2t0d0", Content::Blank)],
-        vec![DataDisk { content: Err("failed".to_owned()), ..disk(DISK, Content::Blank) }],
+        vec![(disk(DISK, Content::Blank).0, Err("failed".to_owned()))],
     ];
     let mut counts = [0_u32; 5];
     for recorded in &records {
@@ -353,13 +485,14 @@ fn no_combination_of_facts_breaks_a_rule() {
                                     recorded: recorded.clone(),
                                     intent: intent.clone(),
                                     active: active.clone(),
-                                    named_disk: named,
+                                    named_disk: Ok(named),
                                     ..known.clone()
                                 };
                                 let mut found = Found {
-                                    importable: Ok(importable.clone()),
-                                    destroyed: Ok(destroyed.clone()),
+                                    importable: searched(importable.clone()),
+                                    destroyed: searched(destroyed.clone()),
                                     disks: Ok(disks.clone()),
+                                    ..first_boot().1
                                 };
                                 let decision = decide(&known, &mut found);
                                 counts[kind(&decision)] += 1;
@@ -385,8 +518,8 @@ fn kind(decision: &Decision) -> usize {
 }
 
 fn follows_the_rules(known: &Known, found: &Found, decision: &Decision) {
-    let importable = found.importable.as_ref().expect("known");
-    let destroyed = found.destroyed.as_ref().expect("known");
+    let importable = &found.importable.as_ref().expect("known").pools;
+    let destroyed = &found.destroyed.as_ref().expect("known").pools;
     let recorded = match &known.recorded {
         Recorded::Is(record) => Some(record.guid),
         _ => None,
@@ -411,14 +544,16 @@ fn follows_the_rules(known: &Known, found: &Found, decision: &Decision) {
             let all = || importable.iter().chain(destroyed);
             assert!(!all().any(|pool| pool.name == POOL || pool.is_on(&intent.disk)), "{}", context());
             let disks = found.disks.as_ref().expect("known");
-            let disk = disks.iter().find(|disk| disk.name == intent.disk).expect("it is one of the disks");
+            let mut chosen = disks.iter().filter(|(disk, _)| disk.name == intent.disk);
+            let (_, content) = chosen.next().expect("it is one of the disks");
             let is_intended = known.intent.as_ref() == Some(intent);
-            let is_named = known.named_disk.as_ref() == Some(&intent.disk);
+            let is_named = known.named_disk == Ok(Some(intent.disk.clone()));
+            assert!(is_named || is_intended || known.intent.is_none(), "{}", context());
             assert!(disks.len() == 1 || is_named || is_intended, "{}", context());
             match create {
-                Create::IfEmpty => assert_eq!(disk.content, Ok(Content::Blank), "{}", context()),
+                Create::IfEmpty => assert_eq!(*content, Ok(Content::Blank), "{}", context()),
                 Create::Again => {
-                    assert_eq!(disk.content, Ok(Content::Unfinished), "{}", context());
+                    assert_eq!(*content, Ok(Content::Unfinished), "{}", context());
                     assert!(is_intended, "{}", context());
                 }
             }

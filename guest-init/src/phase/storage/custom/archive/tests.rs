@@ -137,6 +137,86 @@ fn a_link_may_lead_anywhere_and_is_not_followed() {
     );
     assert_eq!(fs::read(to.join("name")).expect("read"), b"file");
 }
+
+/// A member of this type with these contents, as it is, and then a file of another name.
+fn extended(members: &[(EntryType, &[u8])], kind: EntryType, name: &str) -> Vec<u8> {
+    let mut builder = Builder::new(Vec::new());
+    for (kind, contents) in members {
+        let mut header = Header::new_gnu();
+        header.set_entry_type(*kind);
+        header.set_mode(0o644);
+        header.set_size(contents.len() as u64);
+        header.set_cksum();
+        builder.append(&header, *contents).expect("appended");
+    }
+    let mut bytes = builder.into_inner().expect("finished");
+    bytes.truncate(bytes.len() - 1024);
+    bytes.extend(tarball(&[(kind, name, if kind == EntryType::Regular { "contents" } else { "short" })]));
+    bytes
+}
+
+fn pax(key: &str, value: &str) -> Vec<u8> {
+    let rest = key.len() + value.len() + 3;
+    let length = (1..5).map(|digits| rest + digits).find(|sum| sum.to_string().len() + rest == *sum);
+    format!("{} {key}={value}\n", length.expect("a length")).into_bytes()
+}
+
+#[test]
+fn names_that_are_too_long_for_a_header_are_read() {
+    let long = format!("custom/{}/file", "d".repeat(150));
+    let target = "t".repeat(300);
+    let below = |path: &str| path.strip_prefix("custom/").expect("below").to_owned();
+    for member in [
+        (EntryType::GNULongName, [long.as_bytes(), b"\0"].concat()),
+        (EntryType::XHeader, [pax("mtime", "1.5"), pax("path", &long)].concat()),
+    ] {
+        let members = [(EntryType::XGlobalHeader, &pax("comment", "x")[..]), (member.0, &member.1)];
+        let (around, items) = unpacked(&extended(&members, EntryType::Regular, "custom/short"));
+        assert!(matches!(items.expect("unpacked")[&below(&long)], Item::File(_)));
+        assert_eq!(fs::read(around.path().join("to").join(below(&long))).expect("read"), b"contents");
+    }
+    for member in [
+        (EntryType::GNULongLink, [target.as_bytes(), b"\0"].concat()),
+        (EntryType::XHeader, pax("linkpath", &target)),
+    ] {
+        let bytes = extended(&[(member.0, &member.1)], EntryType::Symlink, "custom/link");
+        assert_eq!(unpacked(&bytes).1.expect("unpacked")["link"], Item::Link(target.clone()));
+    }
+    // As the builder of tarballs writes them.
+    let mut builder = Builder::new(Vec::new());
+    let mut header = Header::new_gnu();
+    header.set_mode(0o644);
+    header.set_size(8);
+    builder.append_data(&mut header, &long, &b"contents"[..]).expect("appended");
+    let items = unpacked(&builder.into_inner().expect("finished")).1.expect("unpacked");
+    assert!(items.contains_key(&below(&long)));
+}
+
+#[test]
+fn what_is_told_about_the_next_member_is_bounded_and_makes_sense() {
+    let (name, endless) = (EntryType::GNULongName, vec![b'x'; LONGEST_EXTENSION as usize + 1]);
+    for (members, word) in [
+        (vec![(name, &endless[..])], "65537 bytes"),
+        (vec![(EntryType::GNULongLink, &endless)], "65537 bytes"),
+        (vec![(EntryType::XHeader, &endless)], "65537 bytes"),
+        (vec![(name, b"custom/a\0"), (name, b"custom/b\0")], "told twice"),
+        (vec![(name, b"custom/a\0"), (EntryType::XHeader, &pax("path", "custom/b"))], "told twice"),
+        (vec![(name, b"../precious\0")], "leads outside"),
+        (vec![(EntryType::XHeader, &pax("path", "../precious"))], "leads outside"),
+        (vec![(EntryType::XHeader, &pax("size", "7"))], "two sizes"),
+        (vec![(EntryType::XHeader, &pax("GNU.sparse.major", "1"))], "holes"),
+        (vec![(EntryType::XHeader, b"nonsense\n")], "malformed"),
+    ] {
+        let (_around, result) = unpacked(&extended(&members, EntryType::Regular, "custom/file"));
+        let error = format!("{:#}", result.expect_err(word));
+        assert!(error.contains(word), "{error}");
+    }
+    // Nothing follows.
+    let whole = extended(&[(name, b"custom/a\0")], EntryType::Regular, "custom/file");
+    let error = unpacked(&whole[..1024]).1.expect_err("nothing follows");
+    assert!(format!("{error:#}").contains("ends where"), "{error:#}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
