@@ -139,7 +139,7 @@ fn missing(guest: &mut Guest<'_>, pool: &Pool) -> Result<Vec<&'static str>> {
 /// The dataset that every boot needs and that is not among these. A copy of `/var` that is still growing is not lost.
 pub fn lost(pool: &str, datasets: &Datasets) -> Option<&'static str> {
     let has = |name: &str| datasets.contains_key(&format!("{pool}/{name}"));
-    ESSENTIAL.into_iter().find(|&name| !has(name) && !(name == "var" && has("var.new")))
+    ESSENTIAL.into_iter().find(|&name| !(has(name) || name == "var" && has("var.new")))
 }
 
 fn was_complete(guest: &mut Guest<'_>, pool: &Pool) -> Result<bool> {

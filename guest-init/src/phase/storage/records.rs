@@ -149,4 +149,39 @@ mod tests {
             assert_eq!(record(key.path()).expect("read"), Recorded::Damaged);
         }
     }
+
+    /// Set in a process that cannot write a byte to any file.
+    const FULL: &str = "GUEST_INIT_TEST_FULL_KEY";
+
+    #[test]
+    fn a_full_key_keeps_what_it_says() {
+        let old = Record { guid: 1, complete: false };
+        if let Some(key) = std::env::var_os(FULL) {
+            let key = Path::new(&key);
+            write_record(key, &Record { guid: 2, complete: true }).expect_err("there is no room");
+            write_intent(key, &Intent { disk: "c1t0d0".to_owned(), bytes: 1 }).expect_err("there is no room");
+            return;
+        }
+        let key = tempfile::tempdir().expect("a folder");
+        write_record(key.path(), &old).expect("written");
+        // A limit of the shell's is met in the same place as the end of a disk: the file can be made and not be written to.
+        let script = "trap '' XFSZ; ulimit -f 0; exec \"$0\" --exact \"$1\"";
+        let name =
+            format!("{}::a_full_key_keeps_what_it_says", module_path!().replacen("guest_init::", "", 1));
+        let status = std::process::Command::new("/bin/sh")
+            .args(["-c", script])
+            .arg(std::env::current_exe().expect("this program"))
+            .arg(name)
+            .env(FULL, key.path())
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .output()
+            .expect("started");
+        let said = String::from_utf8_lossy(&status.stdout).into_owned();
+        assert!(status.status.success() && said.contains("1 passed"), "{status:?}");
+        assert_eq!(record(key.path()).expect("read"), Recorded::Is(old));
+        assert_eq!(intent(key.path()).expect("read"), None);
+        let left = fs::read_dir(key.path().join(FOLDER)).expect("listed").count();
+        assert_eq!(left, 1, "nothing is left beside it");
+    }
 }

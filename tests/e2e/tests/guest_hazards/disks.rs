@@ -4,13 +4,13 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 
 use kiln_e2e::first_boot::{differences, logs, metadata};
-use kiln_simulator::Hardware;
 use kiln_simulator::storage::{Condition, PoolState};
+use kiln_simulator::{Action, Disk, Hardware};
 use serde_json::json;
 
 use super::stage::{
-    DATA, NEW, OLD, add_disks, all_is_well, boot, boot_with, change_pool, commands, disk, fails, guest,
-    image, makes_a_pool, on_disks, pool, rescued, settled,
+    DATA, NEW, OLD, add_disks, all_is_well, boot, boot_until, boot_with, change_pool, commands, disk, fails,
+    guest, image, makes_a_pool, on_disks, plant_own, pool, rescued, settled,
 };
 
 /// The script took a `zpool status` that failed for a machine without a pool and called `zpool create`.
@@ -60,15 +60,72 @@ fn hazard_01_a_pool_that_cannot_be_imported_is_left_alone() {
 fn hazard_01_a_pool_on_a_late_disk_is_waited_for() {
     let Some(image) = image(OLD) else { return };
     let guest = settled(&image, "late");
+    let guid = guest.machine.pools().unwrap()[0].guid;
     add_disks(&guest, &[disk("c3t0d0", 10 << 30)]);
     let mut hardware = guest.machine.hardware().unwrap();
     hardware.disks[1].late = true;
     guest.machine.set_hardware(&hardware).unwrap();
+    let late = boot(&guest);
+    all_is_well(&guest, &late);
+    assert_eq!(late.runtime.storage.imported, [guid]);
+    assert!(late.console.contains("it is waited for"), "{}", logs(&late));
+    let absent = hardware.disks.remove(1);
+    guest.machine.set_hardware(&hardware).unwrap();
     let before = on_disks(&guest);
     rescued(&guest, &boot(&guest), "is on none of the disks", &before);
-    hardware.disks[1].late = false;
+    hardware.disks.insert(1, Disk { late: false, ..absent });
     guest.machine.set_hardware(&hardware).unwrap();
+    let timely = boot(&guest);
+    all_is_well(&guest, &timely);
+    assert!(!timely.console.contains("waited"), "{}", logs(&timely));
+}
+
+/// Stopped right after it had made a pool, the script made another one where that one's disk came late.
+#[test]
+fn hazard_10_no_second_pool_is_made_while_the_first_is_on_its_way() {
+    let Some(image) = image(OLD) else { return };
+    let guest = guest(&image, "on-its-way");
+    boot_until(&guest, "zpool", &["create"], Action::DieAfter);
+    let guid = guest.machine.pools().unwrap()[0].guid;
+    add_disks(&guest, &[disk("c3t0d0", 10 << 30)]);
+    let mut hardware = guest.machine.hardware().unwrap();
+    let mut own = hardware.disks.remove(1);
+    guest.machine.set_hardware(&hardware).unwrap();
+    let before = on_disks(&guest);
+    let reason = format!("disk {DATA} of 10240 MiB is not there, on which a pool was about to be made");
+    rescued(&guest, &boot(&guest), &reason, &before);
+    own.late = true;
+    hardware.disks.push(own);
+    guest.machine.set_hardware(&hardware).unwrap();
+    let late = boot(&guest);
+    all_is_well(&guest, &late);
+    assert_eq!(late.runtime.storage.imported, [guid]);
+    assert_eq!(guest.machine.pools().unwrap().len(), 1);
+    assert!(!guest.machine.key().join("guest-init/intent.json").exists());
+}
+
+/// The script went on where the key could not be written to, and knew nothing of its pool at the next boot.
+#[test]
+fn hazard_10_nothing_is_begun_that_the_key_cannot_be_told_of() {
+    let Some(image) = image(OLD) else { return };
+    let guest = guest(&image, "write-protected");
+    let protected = fails("mount", &["foldcase"]);
+    let before = on_disks(&guest);
+    let first = boot_with(&guest, std::slice::from_ref(&protected));
+    rescued(&guest, &first, "the key cannot be made writable", &before);
+    // Nor is a pool taken over.
+    let guid = plant_own(&guest, DATA);
+    let before = on_disks(&guest);
+    let second = boot_with(&guest, std::slice::from_ref(&protected));
+    rescued(&guest, &second, "the key cannot be made writable", &before);
+    assert_eq!(second.runtime.storage.imported, [0_u64; 0], "{}", logs(&second));
     all_is_well(&guest, &boot(&guest));
+    // Once everything is written down, it is not needed.
+    let lasting = guest.lasting();
+    let later = boot_with(&guest, &[protected]);
+    all_is_well(&guest, &later);
+    assert_eq!(later.runtime.storage.imported, [guid]);
+    assert_eq!(differences(&lasting, &guest.lasting()), [""; 0]);
 }
 
 /// `zpool create` knows neither ext4 nor LUKS nor raw data, and nothing else stood between the script and the disk.
@@ -112,7 +169,33 @@ fn hazard_04_of_several_disks_the_named_one_is_taken() {
         assert_eq!(before[other], after[other]);
     }
     assert_ne!(before["disks/c3t0d0"], after["disks/c3t0d0"]);
-    assert!(commands(&boot).contains(&"/usr/sbin/zpool create zones c3t0d0".to_owned()));
+    assert!(
+        commands(&boot).iter().any(|line| line.contains("zpool create") && line.ends_with("zones c3t0d0"))
+    );
+}
+
+/// There was no way to tell the script which disk to take.
+#[test]
+fn hazard_04_the_host_can_name_the_disk() {
+    let Some(image) = image(OLD) else { return };
+    let mut told = metadata();
+    told["customer_metadata"]["guest-init:pool_disk"] = json!("c9t0d0");
+    let mut hardware = Hardware::usual(OLD);
+    hardware.disks.push(disk("c3t0d0", 10 << 30));
+    let mut guest = image.guest("named", &hardware, &told);
+    guest.start_host();
+    let before = on_disks(&guest);
+    rescued(&guest, &boot(&guest), "there is no disk c9t0d0 for data, which pool_disk names", &before);
+    guest.stop_host();
+    told["customer_metadata"]["guest-init:pool_disk"] = json!("c3t0d0");
+    guest.set_metadata(&told);
+    guest.start_host();
+    let boot = boot(&guest);
+    all_is_well(&guest, &boot);
+    assert!(
+        commands(&boot).iter().any(|line| line.contains("zpool create") && line.ends_with("zones c3t0d0"))
+    );
+    assert_eq!(before["disks/c2t0d0"], on_disks(&guest)["disks/c2t0d0"]);
 }
 
 /// The disk of a pool that was destroyed by mistake was free for the script, as it is for `zpool create`.

@@ -49,16 +49,33 @@ fn hazard_05_a_foreign_pool_of_our_name_is_not_taken_over() {
 fn hazard_05_a_pool_that_mounts_over_the_platform_is_not_used() {
     let Some(image) = image(OLD) else { return };
     let guest = guest(&image, "over-usr");
-    guest
-        .machine
-        .plant_pool("zones", &[DATA], &["config", "opt", "var"], |pool| {
-            set(pool, "", "mountpoint", "/usr", Source::Local);
-        })
-        .unwrap();
+    let own = plant_own(&guest, DATA);
+    let record = format!("{{\"guid\":{own},\"complete\":true}}");
+    for is_recorded in [false, true] {
+        if is_recorded {
+            fs::create_dir(guest.machine.key().join("guest-init")).unwrap();
+            fs::write(guest.machine.key().join("guest-init/pool.json"), &record).unwrap();
+        }
+        for (dataset, usual) in [("", "/zones"), ("var", "legacy"), ("opt", "legacy"), ("config", "legacy")] {
+            change_pool(&guest, |pool| set(pool, dataset, "mountpoint", "/usr", Source::Local));
+            let before = on_disks(&guest);
+            let boot = boot(&guest);
+            let mounts = &boot.runtime.storage.mounts;
+            assert!(mounts.iter().all(|mount| mount.kind != "zfs"), "{}", logs(&boot));
+            rescued(&guest, &boot, "/usr", &before);
+            assert_eq!(boot.runtime.storage.imported, [0_u64; 0], "{}", logs(&boot));
+            change_pool(&guest, |pool| set(pool, dataset, "mountpoint", usual, Source::Local));
+        }
+    }
+    // One that is not complete any more is not written to either.
+    change_pool(&guest, |pool| {
+        let opt = pool.datasets.remove("opt").unwrap();
+        pool.datasets.insert("opt-of-mine".to_owned(), opt);
+    });
     let before = on_disks(&guest);
-    let boot = boot(&guest);
-    assert!(boot.runtime.storage.mounts.iter().all(|mount| mount.dir != "/usr" || mount.kind != "zfs"));
-    rescued(&guest, &boot, "/usr", &before);
+    let lacking = boot(&guest);
+    rescued(&guest, &lacking, "dataset zones/opt is gone", &before);
+    assert_eq!(lacking.runtime.storage.imported, [0_u64; 0], "{}", logs(&lacking));
 }
 
 /// The import by name failed where two pools had it, and the script made a third.

@@ -93,6 +93,37 @@ fn hazard_11_var_is_whole_or_not_there() {
     assert_eq!(differences(&undisturbed, &var(&guest)), [""; 0]);
 }
 
+/// The script mounted whatever was there: without `/var/run`, most services fail.
+#[test]
+fn hazard_11_an_empty_var_is_filled_and_folders_that_are_missing_are_made() {
+    let Some(image) = image(OLD) else { return };
+    let guest = guest(&image, "empty");
+    let guid = plant_own(&guest, DATA);
+    for (command, word) in [("rename", "zones/var.new"), ("set", "mountpoint=/zones/.var.new")] {
+        boot_until(&guest, "zfs", &[command, word], Action::DieAfter);
+    }
+    boot_until(&guest, "zfs", &["set", "mountpoint=legacy", "zones/var.new"], Action::DieHalf);
+    boot_until(&guest, "zfs", &["set", "mountpoint=legacy", "zones/var.new"], Action::DieAfter);
+    let filled = boot(&guest);
+    all_is_well(&guest, &filled);
+    assert_eq!(filled.runtime.storage.imported, [guid]);
+    let var = guest.machine.dataset("zones/var").unwrap();
+    for folder in ["run", "svc", "adm"] {
+        assert!(var.join(folder).is_dir(), "{folder}");
+    }
+    let lasting = guest.lasting();
+    all_is_well(&guest, &boot(&guest));
+    assert_eq!(differences(&lasting, &guest.lasting()), [""; 0]);
+
+    fs::remove_dir_all(var.join("run")).unwrap();
+    fs::write(var.join("adm/own"), "own").unwrap();
+    let mended = boot(&guest);
+    all_is_well(&guest, &mended);
+    assert!(mended.console.contains("/var/run was missing and is made"), "{}", logs(&mended));
+    assert!(var.join("run").is_dir());
+    assert_eq!(fs::read_to_string(var.join("adm/own")).unwrap(), "own");
+}
+
 /// The script unpacked what it could of a damaged tarball, once, and called it done.
 #[test]
 fn hazard_12_a_damaged_tarball_is_not_unpacked_and_a_whole_one_later_is() {

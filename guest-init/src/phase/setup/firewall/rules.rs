@@ -288,30 +288,6 @@ mod tests {
     }
 
     #[test]
-    fn many_cards_with_many_addresses_have_a_list_that_can_be_read_back() {
-        let number = |card: u8, address: u8| format!("10.{card}.0.{address}");
-        let addresses = |card| (1..=32).map(|address| number(card, address)).collect::<Vec<_>>();
-        let outside = (0..64)
-            .map(|number| {
-                let addresses = addresses(number);
-                let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
-                card(&format!("vioif{number}"), &addresses, false)
-            })
-            .collect();
-        let allowed = (0..64).map(|host| format!("172.16.9.{host}/32").parse().expect("a network"));
-        let facts = Facts { outside, zones: Some(zones()), ssh_allow: allowed.collect() };
-        let text = ipv4(&facts);
-        assert!(text.len() < crate::command::LONGEST_OUTPUT / 2, "{}", text.len());
-        // Zones reach no port of any of its addresses all the same.
-        for card in 0..64 {
-            for address in addresses(card) {
-                let block = format!("block in log first quick on vnic0 from any to {address}/32\n");
-                assert!(text.contains(&block), "{address}");
-            }
-        }
-    }
-
-    #[test]
     fn one_static_card_and_zones() {
         assert_eq!(
             body(&ipv4(&usual())),
@@ -449,16 +425,24 @@ pass out quick on vioif0 all
     }
 
     #[test]
-    fn many_cards_with_many_addresses_cost_no_more_than_their_rules() {
-        // As many as a hypervisor can give, each as many as are looked at: comparing each rule with all before it would be
-        // five thousand million comparisons.
+    fn many_cards_with_many_addresses_have_a_list_that_can_be_read_back() {
+        // As many as a hypervisor can give, each as many as are looked at.
+        let addresses = |number: u8| (0..32).map(move |host| Ipv4Addr::new(10, 0, number, host));
         let cards = (0..64_u8).map(|number| Card {
             link: format!("vioif{number}"),
-            addresses: (0..32).map(|host| Ipv4Addr::new(10, 0, number, host).into()).collect(),
+            addresses: addresses(number).map(IpAddr::from).collect(),
             dhcp: false,
         });
-        let facts = Facts { outside: cards.collect(), ..usual() };
-        assert!(count(&ipv4(&facts)) > 64 * 64 * 32);
+        let allowed = (0..64).map(|host| format!("172.16.9.{host}/32").parse().expect("a network"));
+        let facts = Facts { outside: cards.collect(), zones: Some(zones()), ssh_allow: allowed.collect() };
+        let text = ipv4(&facts);
+        assert!(text.len() < crate::command::LONGEST_OUTPUT / 2, "{}", text.len());
+        // All the same, zones reach no port at any of its addresses that they should not.
+        let rules: BTreeSet<&str> = text.lines().collect();
+        for address in (0..64).flat_map(addresses) {
+            let block = format!("block in log first quick on vnic0 from any to {address}/32");
+            assert!(rules.contains(&*block), "{address}");
+        }
     }
 
     proptest! {

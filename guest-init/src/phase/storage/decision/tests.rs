@@ -27,8 +27,8 @@ fn disk(name: &str, content: Content) -> OnDisk {
     (DataDisk { name: name.to_owned(), bytes: Ok(BYTES) }, Ok(content))
 }
 
-fn searched(pools: Vec<Importable>) -> Result<Searched, String> {
-    Ok(Searched { pools, ..Searched::default() })
+fn searched(pools: Vec<Importable>) -> Searched {
+    Searched { pools, ..Searched::default() }
 }
 
 fn intent() -> Intent {
@@ -50,8 +50,8 @@ fn first_boot() -> (Known, Found) {
         active: Ok(Vec::new()),
     };
     let found = Found {
-        importable: searched(Vec::new()),
-        destroyed: searched(Vec::new()),
+        importable: Ok(searched(Vec::new())),
+        destroyed: Ok(searched(Vec::new())),
         disks: Ok(vec![disk(DISK, Content::Blank)]),
         host: None,
         later: Vec::new(),
@@ -131,15 +131,15 @@ fn a_blank_disk_alone_takes_the_pool() {
 fn the_recorded_pool_is_imported() {
     let mut machine = first_boot();
     machine.0.recorded = recorded();
-    machine.1.importable = searched(vec![pool(POOL, GUID, DISK)]);
+    machine.1.importable = Ok(searched(vec![pool(POOL, GUID, DISK)]));
     assert_eq!(decided(&machine), Decision::Import(made()));
     // Whatever else is there.
     machine.1.importable =
-        searched(vec![pool("data", 7, "c3t0d0"), pool(POOL, 8, "c2t0d0"), pool(POOL, GUID, DISK)]);
+        Ok(searched(vec![pool("data", 7, "c3t0d0"), pool(POOL, 8, "c2t0d0"), pool(POOL, GUID, DISK)]));
     assert_eq!(decided(&machine), Decision::Import(made()));
     let mut degraded = pool(POOL, GUID, DISK);
     degraded.state = "DEGRADED".to_owned();
-    machine.1.importable = searched(vec![degraded]);
+    machine.1.importable = Ok(searched(vec![degraded]));
     assert_eq!(decided(&machine), Decision::Import(made()));
 }
 
@@ -198,13 +198,13 @@ fn hazard_01_no_pool_is_made_where_one_is_recorded_or_was() {
     is_rescue(&machine, "damaged");
     let mut machine = first_boot();
     let destroyed = Importable { destroyed: true, ..pool("other", 7, DISK) };
-    machine.1.destroyed = searched(vec![destroyed.clone()]);
+    machine.1.destroyed = Ok(searched(vec![destroyed.clone()]));
     is_rescue(&machine, "belongs to pool other");
-    machine.1.destroyed = searched(vec![Importable { name: POOL.to_owned(), ..pool(POOL, 7, "c9t0d0") }]);
+    machine.1.destroyed = Ok(searched(vec![Importable { name: POOL.to_owned(), ..pool(POOL, 7, "c9t0d0") }]));
     is_rescue(&machine, "destroyed");
-    machine.1.destroyed = searched(Vec::new());
+    machine.1.destroyed = Ok(searched(Vec::new()));
     machine.1.importable =
-        searched(vec![Importable { state: "UNAVAIL".to_owned(), ..pool("other", 7, DISK) }]);
+        Ok(searched(vec![Importable { state: "UNAVAIL".to_owned(), ..pool("other", 7, DISK) }]));
     is_rescue(&machine, "belongs to pool other");
 }
 
@@ -272,15 +272,15 @@ fn hazard_01_what_the_key_tells_of_is_waited_for() {
     let mut machine = first_boot();
     machine.0.recorded = recorded();
     let without = machine.1.clone();
-    let with = Found { importable: searched(vec![pool(POOL, GUID, DISK)]), ..without.clone() };
+    let with = Found { importable: Ok(searched(vec![pool(POOL, GUID, DISK)])), ..without.clone() };
     machine.1.later = vec![without.clone(), with.clone()];
     assert_eq!(after_waiting(&machine), (Decision::Import(made()), 2));
     let remarks = "One or more devices are missing from the system.".to_owned();
     let half = Importable { state: "UNAVAIL".to_owned(), remarks, ..pool(POOL, GUID, DISK) };
-    machine.1.later[0].importable = searched(vec![half]);
+    machine.1.later[0].importable = Ok(searched(vec![half]));
     assert_eq!(after_waiting(&machine), (Decision::Import(made()), 2));
     machine.0.recorded = Recorded::Damaged;
-    machine.1.later[0].importable = searched(Vec::new());
+    machine.1.later[0].importable = Ok(searched(Vec::new()));
     assert_eq!(after_waiting(&machine), (Decision::Adopt { pool: made(), unfinished: false }, 2));
     // The disk on which one was about to be made.
     machine.0.recorded = Recorded::Nothing;
@@ -299,38 +299,40 @@ fn what_nobody_told_of_is_not_waited_for() {
     machine.1.disks = Ok(Vec::new());
     machine.1.later = vec![machine.1.clone()];
     assert!(matches!(after_waiting(&machine), (Decision::Rescue(_), 0)));
-    machine.1.importable = searched(vec![Importable { state: "UNAVAIL".to_owned(), ..pool(POOL, 7, DISK) }]);
+    machine.1.importable =
+        Ok(searched(vec![Importable { state: "UNAVAIL".to_owned(), ..pool(POOL, 7, DISK) }]));
     assert!(matches!(after_waiting(&machine), (Decision::Rescue(_), 0)));
     // Nor what is there, and no better later.
     machine.0.recorded = recorded();
     machine.1.importable =
-        searched(vec![Importable { state: "FAULTED".to_owned(), ..pool(POOL, GUID, DISK) }]);
+        Ok(searched(vec![Importable { state: "FAULTED".to_owned(), ..pool(POOL, GUID, DISK) }]));
     assert!(matches!(after_waiting(&machine), (Decision::Rescue(_), 0)));
     machine.0.boot.noimport = true;
-    machine.1.importable = searched(Vec::new());
+    machine.1.importable = Ok(searched(Vec::new()));
     assert!(matches!(after_waiting(&machine), (Decision::Rescue(_), 0)));
 }
 
 #[test]
 fn hazard_05_a_foreign_pool_is_not_imported() {
     let mut machine = first_boot();
-    machine.1.importable = searched(vec![pool("data", 7, "c3t0d0")]);
+    machine.1.importable = Ok(searched(vec![pool("data", 7, "c3t0d0")]));
     assert!(matches!(decided(&machine), Decision::Make { .. }), "it is on another disk");
     // Of the right name: it is looked at first.
-    machine.1.importable = searched(vec![pool(POOL, 7, DISK)]);
+    machine.1.importable = Ok(searched(vec![pool(POOL, 7, DISK)]));
     let foreign = Pool { name: POOL.to_owned(), guid: 7 };
     assert_eq!(decided(&machine), Decision::Adopt { pool: foreign, unfinished: false });
     for remarks in ["The pool is currently imported by another system.", "incompatible version"] {
         machine.1.importable =
-            searched(vec![Importable { remarks: remarks.to_owned(), ..pool(POOL, 7, DISK) }]);
+            Ok(searched(vec![Importable { remarks: remarks.to_owned(), ..pool(POOL, 7, DISK) }]));
         is_rescue(&machine, "cannot be imported");
     }
-    machine.1.importable = searched(vec![Importable { state: "DEGRADED".to_owned(), ..pool(POOL, 7, DISK) }]);
+    machine.1.importable =
+        Ok(searched(vec![Importable { state: "DEGRADED".to_owned(), ..pool(POOL, 7, DISK) }]));
     is_rescue(&machine, "DEGRADED");
     // One that is recorded, and in use elsewhere.
     machine.0.recorded = recorded();
     let remarks = "The pool is currently imported by another system.".to_owned();
-    machine.1.importable = searched(vec![Importable { remarks, ..pool(POOL, GUID, DISK) }]);
+    machine.1.importable = Ok(searched(vec![Importable { remarks, ..pool(POOL, GUID, DISK) }]));
     is_rescue(&machine, "another machine");
 }
 
@@ -351,10 +353,10 @@ fn hazard_05_a_pool_without_record_is_ours_by_its_datasets() {
 #[test]
 fn hazard_06_pools_of_one_name_are_ambiguous() {
     let mut machine = first_boot();
-    machine.1.importable = searched(vec![pool(POOL, 7, DISK), pool(POOL, 8, "c2t0d0")]);
+    machine.1.importable = Ok(searched(vec![pool(POOL, 7, DISK), pool(POOL, 8, "c2t0d0")]));
     is_rescue(&machine, "several pools");
     machine.0.recorded = recorded();
-    machine.1.importable = searched(vec![pool(POOL, GUID, DISK), pool(POOL, GUID, "c2t0d0")]);
+    machine.1.importable = Ok(searched(vec![pool(POOL, GUID, DISK), pool(POOL, GUID, "c2t0d0")]));
     is_rescue(&machine, "more than once");
 }
 
@@ -362,7 +364,7 @@ fn hazard_06_pools_of_one_name_are_ambiguous() {
 fn hazard_09_a_pool_that_was_being_made_is_gone_on_with() {
     let mut machine = first_boot();
     machine.0.intent = Some(intent());
-    machine.1.importable = searched(vec![pool(POOL, GUID, "c1t0d0s0")]);
+    machine.1.importable = Ok(searched(vec![pool(POOL, GUID, "c1t0d0s0")]));
     assert_eq!(decided(&machine), Decision::Adopt { pool: made(), unfinished: true });
     // On another disk of that name, it is any pool.
     machine.0.intent = Some(Intent { bytes: BYTES + 512, ..intent() });
@@ -400,7 +402,7 @@ fn hazard_08_destroy_zpools_is_nothing_we_know() {
     let mut machine = first_boot();
     machine.0.boot = boot_with("destroy_zpools=true\n");
     machine.0.recorded = recorded();
-    machine.1.importable = searched(vec![pool(POOL, GUID, DISK)]);
+    machine.1.importable = Ok(searched(vec![pool(POOL, GUID, DISK)]));
     assert_eq!(decided(&machine), Decision::Import(made()));
 }
 
@@ -489,8 +491,8 @@ fn no_combination_of_facts_breaks_a_rule() {
                                     ..known.clone()
                                 };
                                 let mut found = Found {
-                                    importable: searched(importable.clone()),
-                                    destroyed: searched(destroyed.clone()),
+                                    importable: Ok(searched(importable.clone())),
+                                    destroyed: Ok(searched(destroyed.clone())),
                                     disks: Ok(disks.clone()),
                                     ..first_boot().1
                                 };
