@@ -8,7 +8,7 @@ use kiln_simulator::storage::Kind;
 
 use super::stage::{
     DATA, OLD, all_is_well, boot, boot_until, boot_with, can_be_reached, can_log_in, commands, fails, guest,
-    image, makes_a_pool, on_disks, rescued, settled, status,
+    image, makes_a_pool, on_disks, plant_own, rescued, settled, status,
 };
 
 /// The script looked at no exit status: what had failed counted as done, and was never done again.
