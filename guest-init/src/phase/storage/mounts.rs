@@ -38,6 +38,11 @@ impl Step for Mounts {
         "mounts"
     }
 
+    /// It may take a whole copy of `/var`.
+    fn limit(&self) -> Duration {
+        Duration::from_mins(20)
+    }
+
     fn on_failure(&self) -> OnFailure {
         OnFailure::EndPhase
     }
