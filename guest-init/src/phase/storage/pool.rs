@@ -161,14 +161,9 @@ fn disk_name(text: &str) -> String {
     name.unwrap_or(text).to_owned()
 }
 
-/// How long disks that come late are waited for each time, a minute together. Each time costs two commands.
-const PAUSES: [Duration; 5] = [
-    Duration::from_secs(2),
-    Duration::from_secs(5),
-    Duration::from_secs(10),
-    Duration::from_secs(20),
-    Duration::from_secs(23),
-];
+/// How long disks that come late are waited for each time, half a minute together. Each time costs two commands.
+const PAUSES: [Duration; 4] =
+    [Duration::from_secs(2), Duration::from_secs(4), Duration::from_secs(8), Duration::from_secs(16)];
 
 /// Finds facts on this machine.
 struct Machine<'a> {
@@ -224,7 +219,7 @@ impl Look for Machine<'_> {
             return false;
         }
         if self.waits == 0 {
-            self.log.console("a disk of this guest is not there; it is waited for, a minute at most");
+            self.log.console("a disk of this guest is not there; it is waited for, half a minute at most");
         }
         self.waits += 1;
         self.clock.sleep(*pause);
