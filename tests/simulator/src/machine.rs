@@ -38,6 +38,8 @@ pub struct BootOptions {
     pub programs: Vec<(PathBuf, String)>,
     /// Folders whose contents are laid over the folder of that path in the root.
     pub overlays: Vec<(PathBuf, String)>,
+    /// Paths of programs that this platform is without.
+    pub missing: Vec<String>,
     /// Whether services run. Without, only those of `methods` and the commands do.
     pub services: bool,
     /// The services whose start methods run first, without what they depend on.
@@ -61,6 +63,7 @@ impl Default for BootOptions {
             settings: Settings::default(),
             programs: Vec::new(),
             overlays: Vec::new(),
+            missing: Vec::new(),
             services: true,
             methods: Vec::new(),
             commands: Vec::new(),
@@ -375,6 +378,9 @@ impl Machine {
             // What lies there may be the simulator under another name, whose file must not be written to.
             let _ = fs::remove_file(root.host_path(path));
             root.install(program, path)?;
+        }
+        for path in &options.missing {
+            fs::remove_file(root.host_path(path)).with_context(|| format!("{path} is missing anyway"))?;
         }
         let mut settings = root.settings();
         if options.power_failure.is_some() {

@@ -81,12 +81,12 @@ fn play(machine: &Path, name: &str, argv: &[&str]) -> Result<u8> {
             return Ok(1);
         }
         _ => {
-            world.power_fails = action == Some(Action::DieHalf);
+            world.stops_half_way = matches!(action, Some(Action::DieHalf | Action::Abort { half: true }));
             run(&mut world, argv)
         }
     };
-    if let Some(Action::Garbage(bytes)) = &action {
-        reply.stdout.clone_from(bytes);
+    if let Some(action) = &action {
+        reply.stdout = action.distort(reply.stdout);
     }
     if let Some(complaint) = &reply.complaint {
         let line = format!("simulator: {} {name} {complaint} ({})", world.era(), argv.join(" "));
@@ -99,12 +99,24 @@ fn play(machine: &Path, name: &str, argv: &[&str]) -> Result<u8> {
         durable(&machine.join("boot/power.log"), "zfs")?;
     }
     drop(world);
-    if matches!(action, Some(Action::DieHalf | Action::DieAfter)) {
-        log(None, b"power fails")?;
-        append(&machine.join("boot/killed"), name)?;
-        // Whoever plays the boot sees the file and ends everything; nothing more may happen here.
-        std::thread::sleep(Duration::from_hours(1));
-        return Ok(1);
+    match action {
+        Some(Action::Abort { .. }) => {
+            log(None, b"ended by a signal")?;
+            std::process::abort();
+        }
+        Some(Action::HangAfter) => {
+            log(None, b"hangs")?;
+            std::thread::sleep(Duration::from_hours(1));
+            return Ok(1);
+        }
+        Some(Action::DieHalf | Action::DieAfter) => {
+            log(None, b"power fails")?;
+            append(&machine.join("boot/killed"), name)?;
+            // Whoever plays the boot sees the file and ends everything; nothing more may happen here.
+            std::thread::sleep(Duration::from_hours(1));
+            return Ok(1);
+        }
+        _ => {}
     }
     log(Some(reply.status), if reply.stderr.is_empty() { &reply.stdout } else { &reply.stderr })?;
     // A caller that closed its end does not matter to illumos' commands either.

@@ -28,9 +28,9 @@ pub struct World {
     pub machine: PathBuf,
     /// The root folder: `/`, save in tests within one process.
     pub root: PathBuf,
-    /// Set when the machine loses power half-way through the command that runs now; a command whose half differs from nothing
-    /// looks at it, does half, and returns. See [`crate::Action::DieHalf`].
-    pub power_fails: bool,
+    /// Set when the command that runs now is stopped half-way; one whose half differs from nothing
+    /// looks at it, does half, and returns. See [`crate::Action::DieHalf`] and [`crate::Action::Abort`].
+    pub stops_half_way: bool,
     /// Held as long as the state is in memory.
     lock: Option<Flock<File>>,
     /// What pools were when they were read, so that only those that changed are written.
@@ -76,7 +76,7 @@ impl World {
             runtime: Runtime::default(),
             machine: root.join(".simulator"),
             root: root.to_owned(),
-            power_fails: false,
+            stops_half_way: false,
             lock: None,
             pools: Vec::new(),
             read: Vec::new(),
@@ -99,7 +99,7 @@ impl World {
             runtime: read_json(&machine.join("boot/runtime.json"))?.unwrap_or_default(),
             machine: machine.to_owned(),
             root: root.to_owned(),
-            power_fails: false,
+            stops_half_way: false,
             lock: Some(lock),
             read: pools.clone(),
             pools,

@@ -236,6 +236,26 @@ fn pools_that_others_left_are_told_apart() {
 }
 
 #[test]
+fn a_pool_that_was_looked_at_is_as_it_was_and_can_be_used() {
+    let (machine, _folder) = machine(Era::ALL[0]);
+    typed(&machine, &["/usr/sbin/devfsadm -c disk", "/usr/sbin/zpool create zones c2t0d0"]);
+    let before = machine.pools().unwrap();
+    let guid = before[0].guid;
+    let look = format!("/usr/sbin/zpool import -f -N -o cachefile=none -o readonly=on {guid}");
+    let looked = typed(&machine, &["/usr/sbin/devfsadm -c disk", &look, "/usr/sbin/zpool export zones"]);
+    for output in &looked {
+        assert_eq!(ok(output), "");
+    }
+    assert_eq!(machine.pools().unwrap(), before);
+    let use_it = format!("/usr/sbin/zpool import -f -N -o cachefile=none {guid}");
+    let lines = ["/usr/sbin/devfsadm -c disk", &look, "/usr/sbin/zpool export zones", &use_it];
+    let more = ["/usr/sbin/zfs mount zones", "/usr/sbin/zfs create -o mountpoint=/zones/new zones/new"];
+    for output in &typed(&machine, &[&lines[..], &more].concat()) {
+        assert_eq!(ok(output), "");
+    }
+}
+
+#[test]
 fn what_the_platform_does_not_know_is_refused_and_the_key_is_safe() {
     let (machine, _folder) = machine(Era::ALL[0]);
     let told = typed(

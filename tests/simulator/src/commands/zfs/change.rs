@@ -20,7 +20,7 @@ pub fn set(world: &mut World, arguments: &[&str]) -> Result<Reply, Reply> {
         if world.dataset(name).is_none() {
             return Err(does_not_exist(name));
         }
-        if world.power_fails {
+        if world.stops_half_way {
             return Ok(Reply::ok());
         }
         for assignment in assignments {
@@ -212,7 +212,7 @@ pub fn rename(world: &mut World, arguments: &[&str]) -> Result<Reply, Reply> {
         }
         return Err(fail("parent does not exist"));
     }
-    if world.power_fails {
+    if world.stops_half_way {
         return Ok(Reply::ok());
     }
     let family = world.family(from);

@@ -93,7 +93,7 @@ pub fn create(world: &mut World, arguments: &[&str]) -> Result<Reply, Reply> {
             Some(_) => break,
         }
     }
-    if world.power_fails {
+    if world.stops_half_way {
         return Ok(Reply::ok());
     }
     let now = world.now();
@@ -154,7 +154,7 @@ pub fn destroy(world: &mut World, arguments: &[&str]) -> Result<Reply, Reply> {
             // The folder is no longer reachable: if it stays, only disk space is lost.
             let _ = std::fs::remove_dir_all(pool.files(&machine, &gone));
         }
-        if world.power_fails {
+        if world.stops_half_way {
             // Datasets go one by one; the first is gone.
             return Ok(Reply::ok());
         }

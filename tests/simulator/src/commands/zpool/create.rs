@@ -66,7 +66,7 @@ pub fn run(world: &mut World, arguments: &[&str]) -> Result<Reply, Reply> {
         write_efi(&world.disk_file(disk))
             .map_err(|_| Reply::fail(1, format!("cannot label '{disk}': I/O error")))?;
     }
-    if world.power_fails {
+    if world.stops_half_way {
         return Ok(Reply::ok());
     }
     let sizes: Vec<u64> =
