@@ -96,6 +96,9 @@ pub struct PhaseResult {
     pub changed: Vec<String>,
     /// The steps that failed, with the reason.
     pub failed: Vec<(String, String)>,
+    /// What its owner was warned of although nothing failed for it.
+    #[serde(default)]
+    pub warnings: Vec<String>,
     /// When it ended, in seconds since 1970 by the guest's clock, which may be wrong.
     #[serde(default)]
     pub ended: u64,
@@ -104,7 +107,8 @@ pub struct PhaseResult {
 impl PhaseResult {
     /// Of a phase that has done nothing so far.
     pub fn of(phase: &str) -> Self {
-        Self { phase: phase.to_owned(), changed: Vec::new(), failed: Vec::new(), ended: 0 }
+        let phase = phase.to_owned();
+        Self { phase, changed: Vec::new(), failed: Vec::new(), warnings: Vec::new(), ended: 0 }
     }
 }
 

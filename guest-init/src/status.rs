@@ -17,6 +17,9 @@ pub const KEY: &str = "guest-init:status";
 /// The longest value of the key, in bytes.
 pub const LONGEST: usize = 2048;
 
+/// The most warnings that go with it.
+const MOST_WARNINGS: usize = 4;
+
 /// How long the host may take to store it. It is told for the owner's sake; no boot waits for that.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -59,7 +62,8 @@ pub fn is_good(state: &State) -> bool {
 /// The status as a JSON object.
 ///
 /// `phase` and `time` are of the phase that ended last, `step` and `failure` of the first step that failed in it, or else in
-/// an earlier one; `result` is `ok`, `failed` or `rescue`. Texts have at most `longest` characters.
+/// an earlier one; `result` is `ok`, `failed` or `rescue`; `warnings` has what did no harm. Texts have at most `longest`
+/// characters.
 fn object(state: &State, longest: usize) -> Value {
     let cut = |text: &str| one_line(text).chars().take(longest).collect::<String>();
     let last = state.results.last();
@@ -78,6 +82,11 @@ fn object(state: &State, longest: usize) -> Value {
     }
     if let Some(reason) = &state.rescue {
         object["rescue"] = json!(cut(reason));
+    }
+    let warnings = state.results.iter().flat_map(|result| &result.warnings);
+    let warnings: Vec<String> = warnings.take(MOST_WARNINGS).map(|warning| cut(warning)).collect();
+    if !warnings.is_empty() {
+        object["warnings"] = json!(warnings);
     }
     object
 }
@@ -106,6 +115,7 @@ pub fn json(state: &State) -> String {
                 "phase": result.phase,
                 "time": utc(result.ended),
                 "changed": result.changed,
+                "warnings": result.warnings,
                 "failed": result.failed.iter().map(|(step, reason)| json!({"step": step, "reason": reason}))
                     .collect::<Vec<_>>(),
             })
@@ -133,6 +143,9 @@ pub fn text(state: &State) -> String {
         line(format!("{}  {}: {}", utc(result.ended), result.phase, summary(result)));
         for (step, reason) in &result.failed {
             line(format!("    {step} FAILED: {reason}"));
+        }
+        for warning in &result.warnings {
+            line(format!("    WARNING: {warning}"));
         }
     }
     text
@@ -172,7 +185,12 @@ mod tests {
     fn state() -> State {
         let mut state = State::default();
         let ended = 1_414_657_021;
-        state.record(PhaseResult { ended, changed: vec!["pool".into()], ..PhaseResult::of("storage") });
+        state.record(PhaseResult {
+            ended,
+            changed: vec!["pool".into()],
+            warnings: vec!["it took\ttwo attempts".into()],
+            ..PhaseResult::of("storage")
+        });
         state.record(PhaseResult {
             ended: ended + 60,
             failed: vec![("nat".into(), "no \"link\"\nat all".into())],
@@ -185,7 +203,8 @@ mod tests {
     fn the_owner_reads_what_failed() {
         assert_eq!(
             text(&state()),
-            "2014-10-30T08:17:01Z  storage: ok, changed pool\n\
+            "2014-10-30T08:17:01Z  storage: ok, changed pool\n    \
+             WARNING: it took two attempts\n\
              2014-10-30T08:18:01Z  setup: 1 step failed, nothing changed\n    \
              nat FAILED: no \"link\" at all\n"
         );
@@ -198,7 +217,7 @@ mod tests {
         assert_eq!(
             told,
             json!({"result": "failed", "phase": "setup", "time": "2014-10-30T08:18:01Z",
-                   "step": "setup/nat", "failure": "no \"link\" at all"})
+                   "step": "setup/nat", "failure": "no \"link\" at all", "warnings": ["it took two attempts"]})
         );
         let mut later = state();
         later.rescue = Some("two pools".to_owned());
@@ -216,6 +235,7 @@ mod tests {
             let mut state = State { rescue: Some(text.clone()), ..State::default() };
             state.record(PhaseResult {
                 failed: vec![(text.clone(), text.clone()); 100],
+                warnings: vec![text.clone(); 100],
                 ..PhaseResult::of(&text)
             });
             let told = brief(&state);

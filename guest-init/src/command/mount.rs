@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
-use super::{Commands, Invocation};
+use super::{Invocation, zfs};
+use crate::engine::Guest;
 use crate::files;
 
 /// The kernel's table of mounted file systems.
@@ -14,6 +15,12 @@ const TABLE: &str = "/etc/mnttab";
 const LONGEST_TABLE: u64 = 4 << 20;
 
 const PROGRAM: &str = "/usr/sbin/mount";
+
+/// The size of a file system in memory: what lies in it is a few small files.
+const SIZE_IN_MEMORY: &str = "size=4m";
+
+/// The type of file systems in memory.
+const MEMORY: &str = "tmpfs";
 
 /// Whether a FAT file system may be written to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,22 +32,60 @@ pub enum Access {
 }
 
 /// Mounts a FAT file system; its names are seen in small letters.
-pub fn fat(commands: &mut dyn Commands, device: &str, folder: &str, access: Access) -> Result<()> {
+pub fn fat(guest: &mut Guest<'_>, device: &str, folder: &str, access: Access) -> Result<()> {
     let options = match access {
         Access::ReadOnly => "foldcase,ro",
         Access::Writable => "foldcase",
     };
-    commands.text(&Invocation::changes(PROGRAM, ["-F", "pcfs", "-o", options, device, folder])).map(drop)
+    let invocation = Invocation::changes(PROGRAM, ["-F", "pcfs", "-o", options, device, folder]);
+    change(guest, &invocation, |table| {
+        let found = at(table, folder).filter(|mounted| mounted.special == device);
+        found.is_some_and(|mounted| mounted.is_read_only() == (access == Access::ReadOnly))
+    })
 }
 
 /// Mounts a dataset whose mount point is `legacy`.
-pub fn dataset(commands: &mut dyn Commands, dataset: &str, folder: &str) -> Result<()> {
-    commands.text(&Invocation::changes(PROGRAM, ["-F", "zfs", dataset, folder])).map(drop)
+pub fn dataset(guest: &mut Guest<'_>, dataset: &str, folder: &str) -> Result<()> {
+    let invocation = Invocation::changes(PROGRAM, ["-F", "zfs", dataset, folder]);
+    change(guest, &invocation, |table| at(table, folder).is_some_and(|mounted| mounted.special == dataset))
 }
 
-/// Takes a file system away.
-pub fn remove(commands: &mut dyn Commands, folder: &str) -> Result<()> {
-    commands.text(&Invocation::changes("/usr/sbin/umount", [folder])).map(drop)
+/// Mounts a dataset on the folder that is its mount point.
+pub fn by_property(guest: &mut Guest<'_>, dataset: &str, folder: &str) -> Result<()> {
+    let invocation = zfs::mount(dataset);
+    change(guest, &invocation, |table| at(table, folder).is_some_and(|mounted| mounted.special == dataset))
+}
+
+/// Covers a folder, and whatever is mounted there, by an empty file system in memory.
+pub fn memory(guest: &mut Guest<'_>, folder: &str) -> Result<()> {
+    let invocation = Invocation::changes(PROGRAM, ["-F", MEMORY, "-O", "-o", SIZE_IN_MEMORY, "swap", folder]);
+    change(guest, &invocation, |table| at(table, folder).is_some_and(Mounted::is_in_memory))
+}
+
+/// Takes the file system away that is to be seen at `folder`, if there is one.
+pub fn remove(guest: &mut Guest<'_>, folder: &str) -> Result<()> {
+    let count = |table: &[Mounted]| table.iter().filter(|mounted| mounted.folder == folder).count();
+    let before = table().map_or(usize::MAX, |table| count(&table));
+    if before == 0 {
+        return Ok(());
+    }
+    change(guest, &Invocation::changes("/usr/sbin/umount", [folder]), |table| count(table) < before)
+}
+
+/// Runs a program that changes what is mounted. Whether it did is told by the table and not by how it ended: one that was
+/// stopped after its work would otherwise leave something mounted of which nobody takes care, and one that ends well without
+/// doing anything would have files written to where nobody finds them.
+fn change(guest: &mut Guest<'_>, invocation: &Invocation, is_so: impl Fn(&[Mounted]) -> bool) -> Result<()> {
+    let ended = guest.commands.text(invocation).map(drop);
+    match (table().map(|table| is_so(&table)), ended) {
+        (Ok(true), Ok(())) => Ok(()),
+        (Ok(true), Err(error)) => {
+            guest.log.warn(&format!("{error:#}; it has done its work all the same"));
+            Ok(())
+        }
+        (Ok(false), Ok(())) => bail!("{invocation} ended well, and {TABLE} does not show what it did"),
+        (_, Err(error)) | (Err(error), Ok(())) => Err(error),
+    }
 }
 
 /// A mounted file system.
@@ -54,6 +99,18 @@ pub struct Mounted {
     pub kind: String,
     /// Its options.
     pub options: Vec<String>,
+}
+
+impl Mounted {
+    /// Whether nothing can be written to it.
+    pub fn is_read_only(&self) -> bool {
+        self.options.iter().any(|option| option == "ro")
+    }
+
+    /// Whether it is gone when the machine is switched off.
+    pub fn is_in_memory(&self) -> bool {
+        self.kind == MEMORY
+    }
 }
 
 /// Everything that is mounted, in order: what was mounted later on the same folder covers what was there.
@@ -94,7 +151,9 @@ mod tests {
         );
         assert_eq!(table.len(), 4);
         assert_eq!(at(&table, "/var").map(|mounted| mounted.special.as_str()), Some("zones/var"));
-        assert_eq!(at(&table, "/usbkey").map(|mounted| mounted.options[0].as_str()), Some("ro"));
+        assert_eq!(at(&table, "/usbkey").map(Mounted::is_read_only), Some(true));
+        assert_eq!(at(&table, "/var").map(Mounted::is_in_memory), Some(false));
+        assert!(table[1].is_in_memory() && !table[1].is_read_only());
         assert_eq!(at(&table, "/opt"), None);
     }
 }

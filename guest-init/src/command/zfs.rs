@@ -96,9 +96,9 @@ pub fn rename(commands: &mut dyn Commands, from: &str, to: &str) -> Result<()> {
     change(commands, ["rename", from, to].map(str::to_owned).to_vec())
 }
 
-/// Mounts a file system where its property says.
-pub fn mount(commands: &mut dyn Commands, name: &str) -> Result<()> {
-    change(commands, ["mount", name].map(str::to_owned).to_vec())
+/// What mounts a file system where its property says.
+pub fn mount(name: &str) -> Invocation {
+    Invocation::changes(PROGRAM, ["mount", name])
 }
 
 fn with_properties(command: Vec<&str>, properties: &[&str], rest: &[&str]) -> Vec<String> {

@@ -13,7 +13,13 @@ pub struct Log {
     /// The phase, which begins each line.
     phase: &'static str,
     to: To,
+    /// What the owner was warned of.
+    warnings: Vec<String>,
 }
+
+/// The most warnings of a phase that are kept, and the longest, in characters: what is kept has to be short enough to be read.
+const MOST_WARNINGS: usize = 16;
+const LONGEST_WARNING: usize = 300;
 
 #[derive(Debug, PartialEq, Eq)]
 enum To {
@@ -28,12 +34,12 @@ enum To {
 impl Log {
     /// The log of a phase; with or without the console.
     pub fn new(phase: &'static str, console: bool) -> Self {
-        Self { phase, to: if console { To::LogAndConsole } else { To::Log } }
+        Self { phase, to: if console { To::LogAndConsole } else { To::Log }, warnings: Vec::new() }
     }
 
     /// The answer to one who asks what a phase would do: on standard output and nowhere else.
     pub fn of_plan(phase: &'static str) -> Self {
-        Self { phase, to: To::Asker }
+        Self { phase, to: To::Asker, warnings: Vec::new() }
     }
 
     /// Writes a line into the service's log.
@@ -51,6 +57,21 @@ impl Log {
         self.line(text);
         // There is nobody else to tell.
         let _ = self.secret(text);
+    }
+
+    /// Warns the owner of something that did not keep the phase from its work: in the log, on the console and in the status.
+    pub fn warn(&mut self, text: &str) {
+        self.console(&format!("WARNING: {text}"));
+        let text: String = one_line(text).chars().take(LONGEST_WARNING).collect();
+        // Steps look more than once, and see the same each time.
+        if self.warnings.len() < MOST_WARNINGS && !self.warnings.contains(&text) {
+            self.warnings.push(text);
+        }
+    }
+
+    /// What the owner was warned of since this was last asked.
+    pub fn take_warnings(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.warnings)
     }
 
     /// Writes a line onto the console alone: logs are kept.

@@ -77,6 +77,7 @@ pub fn run(phase: &Phase, purpose: Purpose, guest: &mut Guest<'_>) -> PhaseResul
             }
         }
     }
+    result.warnings = guest.log.take_warnings();
     result.ended = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
     result
 }

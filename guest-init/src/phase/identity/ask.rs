@@ -34,8 +34,8 @@ impl Step for AskHost {
                         Error::Channel { problem, .. } => problem.to_string(),
                         other => other.to_string(),
                     };
-                    guest.log.console(&format!(
-                        "WARNING: the host does not answer on {error}, what it said before counts: {reason}"
+                    guest.log.warn(&format!(
+                        "the host does not answer on {error}, what it said before counts: {reason}"
                     ));
                     break;
                 }

@@ -39,7 +39,7 @@ impl Step for Links {
                 Err(error) if tried == TRIES => {
                     return Err(error.context("the links of this machine are unknown; the host is believed"));
                 }
-                Err(error) => guest.log.line(&format!("tried again: {error:#}")),
+                Err(error) => guest.log.warn(&format!("it is tried again: {error:#}")),
             }
             tried += 1;
             guest.clock.sleep(PAUSE);

@@ -10,6 +10,7 @@
 
 pub mod ask;
 pub mod config;
+mod console;
 pub mod links;
 pub mod metadata;
 pub mod nics;
@@ -32,6 +33,7 @@ pub const PHASE: Phase = Phase {
         &config::step::ConfigFile,
         &nodename::NodeName,
         &root_password::RootPassword,
+        &console::ConsoleAccess,
         &ntp::TimeServers,
         &sshd::SshServer,
     ],

@@ -51,17 +51,26 @@ pub fn write_on_key(folder: &Path, name: &str, contents: &[u8]) -> Result<()> {
     files::replace(&path, contents, Owner::none()).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Writes the platform's file for this boot alone, into the folder in memory that the key is mounted over; so the key is
-/// taken away first, whose file stays as it is.
+/// Writes the platform's file for this boot alone, into memory. What is mounted on its folder is taken away first, or else
+/// covered: nothing but this file decides whether there is a network, and the one on the key stays as it is.
 pub fn write_in_memory(guest: &mut Guest<'_>, text: &[u8]) -> Result<()> {
-    if let Some(key) = &guest.state.key {
-        mount::remove(guest.commands, &key.folder).context("the key cannot be taken away")?;
-        guest.state.key = None;
-    }
     let folder = Path::new(CONFIG).parent().expect("it is in a folder");
     fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    clear(guest, &folder.to_string_lossy())?;
     files::replace(Path::new(CONFIG), text, Owner::root(0o600))
         .with_context(|| format!("cannot write {CONFIG}"))
+}
+
+/// Makes what is to be seen in a folder be in memory.
+fn clear(guest: &mut Guest<'_>, folder: &str) -> Result<()> {
+    let table = mount::table()?;
+    if mount::at(&table, folder).is_none_or(mount::Mounted::is_in_memory) {
+        return Ok(());
+    }
+    guest.state.key = None;
+    let Err(error) = mount::remove(guest, folder) else { return Ok(()) };
+    guest.log.warn(&format!("the key stays mounted, and is covered: {error:#}"));
+    mount::memory(guest, folder).context("the key cannot be covered")
 }
 
 /// Writes a second copy. Nobody but root reads those.

@@ -44,13 +44,13 @@ impl Step for RootPassword {
 fn hash(guest: &mut Guest<'_>) -> String {
     // Without the properties there is still the file, and without both nobody gets in by password.
     let property = bootparams::property(guest, NAME).unwrap_or_else(|error| {
-        guest.log.line(&format!("WARNING: {error:#}"));
+        guest.log.warn(&format!("{error:#}"));
         None
     });
     let config = Config::parse(&files::read(Path::new(CONFIG), format::LONGEST).unwrap_or_default());
     let (hash, refused) = choose(property.as_deref(), config.get(NAME));
     if let Some(place) = refused {
-        guest.log.console(&format!("WARNING: {NAME} of {place} is no hash of a password; it is passed over"));
+        guest.log.warn(&format!("{NAME} of {place} is no hash of a password; it is passed over"));
     }
     hash
 }

@@ -37,7 +37,7 @@ impl Step for SshServer {
             Ok(found) => Owner { mode: 0o644, ids: Some((found.uid(), found.gid())) },
             Err(_) => Owner::root(0o644),
         };
-        guest.log.console(&format!("WARNING: {SSHD_CONFIG} is mended: {}", mended.reasons.join("; ")));
+        guest.log.warn(&format!("{SSHD_CONFIG} is mended: {}", mended.reasons.join("; ")));
         files::replace(Path::new(SSHD_CONFIG), mended.text.as_bytes(), owner)
             .with_context(|| format!("cannot write {SSHD_CONFIG}"))
     }

@@ -45,8 +45,8 @@ fn warn_of_keys(guest: &mut Guest<'_>) {
         return;
     }
     let accepted = if guest.platform.has_openssh() { "RSA, ECDSA and Ed25519" } else { "RSA (and DSA)" };
-    guest.log.console(&format!(
-        "WARNING: there is no SSH key to log in with. This platform's server takes {accepted} keys; \
+    guest.log.warn(&format!(
+        "there is no SSH key to log in with. This platform's server takes {accepted} keys; \
          the metadata key root_authorized_keys is where to put one"
     ));
 }

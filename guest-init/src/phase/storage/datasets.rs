@@ -71,7 +71,7 @@ fn mount_root(guest: &mut Guest<'_>) -> Result<()> {
     if mountpoint.as_deref() != Some(&format!("/{}", pool.name)) {
         bail!("pool {} would be mounted on {}", pool.name, mountpoint.unwrap_or_default());
     }
-    zfs::mount(guest.commands, &pool.name)
+    mount::by_property(guest, &pool.name, &format!("/{}", pool.name))
 }
 
 /// Makes the datasets that are missing, but for `var`.

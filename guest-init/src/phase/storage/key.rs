@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 
@@ -13,12 +14,19 @@ use crate::state;
 /// Where the key is mounted.
 pub const FOLDER: &str = "/usbkey";
 
+/// How long it may take to find the key, or to mount it so that it can be written to: some programs, of which one may hang.
+pub const LIMIT: Duration = Duration::from_mins(5);
+
 /// Finds the key by what it contains, and mounts it so that it can be read.
 pub struct FindKey;
 
 impl Step for FindKey {
     fn name(&self) -> &'static str {
         "key"
+    }
+
+    fn limit(&self) -> Duration {
+        LIMIT
     }
 
     fn check(&self, guest: &mut Guest<'_>) -> Result<Finding> {
@@ -94,7 +102,7 @@ fn find(guest: &mut Guest<'_>) -> Result<()> {
         }
     }
     for disk in &candidates {
-        match mount::fat(guest.commands, &device(&disk.name), FOLDER, Access::ReadOnly) {
+        match mount::fat(guest, &device(&disk.name), FOLDER, Access::ReadOnly) {
             Ok(()) => {}
             Err(error) => {
                 guest.log.line(&format!("disk {} is not the key: {error:#}", disk.name));
@@ -107,11 +115,11 @@ fn find(guest: &mut Guest<'_>) -> Result<()> {
         if candidates.len() == 1 && likeness > Likeness::None {
             break;
         }
-        mount::remove(guest.commands, FOLDER)?;
+        mount::remove(guest, FOLDER)?;
     }
     let chosen = choose(&looked_at, last_trouble.as_ref())?;
     if candidates.len() > 1 {
-        mount::fat(guest.commands, &device(chosen), FOLDER, Access::ReadOnly)?;
+        mount::fat(guest, &device(chosen), FOLDER, Access::ReadOnly)?;
     }
     Ok(())
 }
@@ -156,17 +164,21 @@ pub fn write<T>(guest: &mut Guest<'_>, act: impl FnOnce(&mut Guest<'_>, &Path) -
 
 fn make_writable(guest: &mut Guest<'_>, key: &state::Key) -> Result<()> {
     let table = mount::table()?;
-    let mounted = mount::at(&table, &key.folder).with_context(|| format!("{} is not mounted", key.folder))?;
-    if !mounted.options.iter().any(|option| option == "ro") {
+    let mounted = mount::at(&table, &key.folder).filter(|mounted| mounted.special == device(&key.disk));
+    let mounted = mounted.with_context(|| format!("the key is not mounted on {}", key.folder))?;
+    if !mounted.is_read_only() {
         return Ok(());
     }
     let device = device(&key.disk);
-    mount::remove(guest.commands, &key.folder)?;
-    let writable = mount::fat(guest.commands, &device, &key.folder, Access::Writable);
-    if writable.is_err() {
-        // Those who only read can go on.
-        mount::fat(guest.commands, &device, &key.folder, Access::ReadOnly)?;
+    mount::remove(guest, &key.folder)?;
+    let writable = mount::fat(guest, &device, &key.folder, Access::Writable);
+    if writable.is_err()
+        && let Err(error) = mount::fat(guest, &device, &key.folder, Access::ReadOnly)
+    {
+        guest.log.line(&format!("the key cannot even be mounted again to be read: {error:#}"));
+        guest.state.key = None;
     }
+    // Those who only read can go on if it was mounted again.
     writable.context("the key cannot be made writable")
 }
 

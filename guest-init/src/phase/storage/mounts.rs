@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 
 use super::var::{self, VAR};
 use super::{datasets, rescue};
-use crate::command::{mount, zfs};
+use crate::command::mount;
 use crate::engine::{Finding, Guest, OnFailure, Step};
 use crate::files::{self, Owner};
 use crate::state::Pool;
@@ -65,7 +65,7 @@ impl Step for Mounts {
         rescue::unless_done(guest, done)?;
         // Cores are a comfort; without them the boot goes on.
         if let Err(error) = mount_cores(guest, &pool) {
-            guest.log.console(&format!("WARNING: no place for cores: {error:#}"));
+            guest.log.warn(&format!("no place for cores: {error:#}"));
         }
         Ok(())
     }
@@ -120,7 +120,7 @@ fn mount_patiently(guest: &mut Guest<'_>, dataset: &str, folder: &str) -> Result
     fs::create_dir_all(folder).with_context(|| format!("cannot make {folder}"))?;
     let mut attempt = 1;
     loop {
-        match mount::dataset(guest.commands, dataset, folder) {
+        match mount::dataset(guest, dataset, folder) {
             Err(error) if attempt < ATTEMPTS && format!("{error:#}").contains("busy") => {
                 guest.log.line(&format!("{error:#}"));
                 guest.clock.sleep(PAUSE);
@@ -146,7 +146,7 @@ fn read_zones(guest: &mut Guest<'_>) -> Result<Vec<(PathBuf, Vec<u8>)>> {
         }
         match files::read(&entry.path(), LONGEST_ZONE) {
             Ok(contents) => found.push((PathBuf::from(entry.file_name()), contents)),
-            Err(error) => guest.log.console(&format!("WARNING: {}: {error}", entry.path().display())),
+            Err(error) => guest.log.warn(&format!("{}: {error}", entry.path().display())),
         }
     }
     Ok(found)
@@ -172,7 +172,8 @@ fn cores_link_is(pool: &Pool) -> bool {
 
 fn mount_cores(guest: &mut Guest<'_>, pool: &Pool) -> Result<()> {
     if missing_cores(guest, pool)? {
-        zfs::mount(guest.commands, &format!("{}/{}", pool.name, datasets::CORES))?;
+        let dataset = format!("{}/{}", pool.name, datasets::CORES);
+        mount::by_property(guest, &dataset, &cores_folder(pool).to_string_lossy())?;
     }
     if cores_link_is(pool) {
         return Ok(());

@@ -266,7 +266,7 @@ fn imported(guest: &mut Guest<'_>, is_it: impl Fn(&Active) -> bool) -> Result<Po
     let active = zpool::list(guest.commands)?;
     let pool = active.into_iter().find(is_it).context("the pool is not among those that are imported")?;
     if pool.health != "ONLINE" {
-        guest.log.console(&format!("WARNING: pool {} is {}; see zpool status", pool.name, pool.health));
+        guest.log.warn(&format!("pool {} is {}; see zpool status", pool.name, pool.health));
     }
     Ok(Pool { name: pool.name, guid: pool.guid })
 }

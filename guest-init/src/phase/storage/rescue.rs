@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 
@@ -13,8 +14,12 @@ use crate::state::FAILED;
 /// The longest text about pools that goes with the reason, in bytes.
 const LONGEST: usize = 64 << 10;
 
+/// How long it may take to let go of the pool. The step that failed may have no time left: a program that hung took it all.
+const LIMIT: Duration = Duration::from_mins(5);
+
 /// Goes on without a pool, and tells why.
 pub fn enter(guest: &mut Guest<'_>, reason: &str) {
+    guest.commands.end_by(guest.clock.now().saturating_add(LIMIT));
     guest.log.console(&format!("RESCUE MODE, no pool: {reason}"));
     guest.log.console(&format!("nothing is written to any disk; see {FAILED}"));
     if guest.state.storage.search.is_empty()
@@ -52,7 +57,7 @@ fn uncover(guest: &mut Guest<'_>, pool: &str) {
     let below = format!("{pool}/");
     for mounted in table.iter().rev().filter(|mounted| mounted.kind == "zfs") {
         if (mounted.special == pool || mounted.special.starts_with(&below))
-            && let Err(error) = mount::remove(guest.commands, &mounted.folder)
+            && let Err(error) = mount::remove(guest, &mounted.folder)
         {
             guest.log.console(&format!("{} stays mounted: {error:#}", mounted.folder));
         }

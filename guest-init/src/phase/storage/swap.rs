@@ -70,7 +70,7 @@ impl Step for Dump {
             zfs::set(guest.commands, &dataset, "checksum", "noparity")?;
         }
         if let Err(error) = dumpadm::use_device(guest.commands, &device) {
-            guest.log.line(&format!("{error:#}"));
+            guest.log.warn(&format!("{error:#}"));
             zpool::allow_dumps(guest.commands, &pool.name)?;
             dumpadm::use_device(guest.commands, &device)?;
         }

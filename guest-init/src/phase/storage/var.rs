@@ -96,7 +96,7 @@ fn make(guest: &mut Guest<'_>, pool: &Pool) -> Result<()> {
     if progress != Progress::Filled {
         let table = mount::table()?;
         if mount::at(&table, &folder).is_none_or(|mounted| mounted.special != new) {
-            zfs::mount(guest.commands, &new)?;
+            mount::by_property(guest, &new, &folder)?;
         }
         let skipped = copy::tree(Path::new(VAR), Path::new(&folder)).context("/var cannot be copied")?;
         for path in skipped {

@@ -1,7 +1,8 @@
 //! Brings `/usbkey/config` about, with its second copies.
 
+use std::io;
 use std::path::Path;
-use std::{fs, io};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
@@ -14,6 +15,7 @@ use crate::phase::identity::metadata;
 use crate::phase::identity::nics;
 use crate::phase::identity::places;
 use crate::phase::identity::settings::{self, CONFIG};
+use crate::phase::storage;
 
 /// The step.
 pub struct ConfigFile;
@@ -23,37 +25,45 @@ impl Step for ConfigFile {
         "config"
     }
 
+    fn limit(&self) -> Duration {
+        storage::key::LIMIT
+    }
+
     fn check(&self, guest: &mut Guest<'_>) -> Result<Finding> {
         let work = work(guest)?;
         for note in &work.notes {
             guest.log.line(&format!("WARNING: {note}"));
         }
         for warning in &work.warnings {
-            guest.log.console(&format!("WARNING: {CONFIG}: {warning}"));
+            guest.log.warn(&format!("{CONFIG}: {warning}"));
         }
         Ok(work.finding())
     }
 
     fn apply(&self, guest: &mut Guest<'_>) -> Result<()> {
         let work = work(guest)?;
+        let mut failed = Vec::new();
         if let Some(text) = &work.in_memory {
-            guest.log.console(&format!(
-                "WARNING: {}; this boot goes with a file in memory, the one on the key stays as it is",
+            guest.log.warn(&format!(
+                "{}; this boot goes with a file in memory, the one on the key stays as it is",
                 work.reasons.join(", ")
             ));
             places::write_in_memory(guest, text.as_bytes())?;
         }
-        let result = work.write_on_key(guest);
-        if let (Err(error), Some(text)) = (&result, &work.config_on_key) {
-            // A key that cannot be written is no reason to go without a network.
-            guest.log.console(&format!("WARNING: {error:#}; this boot goes with a file in memory"));
-            places::write_in_memory(guest, text.as_bytes())?;
-            return Ok(());
+        if let Err(error) = work.write_on_key(guest) {
+            failed.push(format!("{error:#}"));
+        }
+        // Whatever has become of the key on the way: without the file there would be no network.
+        if !holds(Path::new(CONFIG), &work.settled) {
+            failed.push("this boot goes with a file in memory".to_owned());
+            places::write_in_memory(guest, &work.settled).with_context(|| failed.join("; "))?;
         }
         for (path, contents) in &work.in_pool {
-            places::write_in_pool(path, contents)?;
+            if let Err(error) = places::write_in_pool(path, contents) {
+                failed.push(format!("{error:#}"));
+            }
         }
-        result
+        if failed.is_empty() { Ok(()) } else { bail!(failed.join("; ")) }
     }
 
     fn verify(&self, guest: &mut Guest<'_>) -> Result<()> {
@@ -67,6 +77,10 @@ impl Step for ConfigFile {
 /// What there is to do.
 #[derive(Debug, Default)]
 struct Work {
+    /// The platform's file as it is to be, wherever it lies.
+    settled: Vec<u8>,
+    /// Whether the platform gets a network from the file that is there.
+    is_usable: bool,
     /// The new text of the platform's file on the key.
     config_on_key: Option<String>,
     /// The new text of the platform's file for this boot alone.
@@ -104,12 +118,22 @@ impl Work {
     }
 }
 
+/// Whether the platform gets a network from the file that is there.
+pub fn is_usable(guest: &mut Guest<'_>) -> bool {
+    work(guest).is_ok_and(|work| work.is_usable)
+}
+
 /// Looks at everything, and tells what there is to do.
 fn work(guest: &mut Guest<'_>) -> Result<Work> {
-    let existing = read(Path::new(CONFIG))?;
-    let copy = if places::has_pool(guest) { read(Path::new(places::CONFIG_IN_POOL))? } else { None };
-    let links = guest.state.links.clone();
     let mut work = Work::default();
+    let mut look =
+        |path: &str| read(Path::new(path)).map_err(|error| work.warnings.push(format!("{error:#}")));
+    let existing = look(CONFIG);
+    let copy = if places::has_pool(guest) { look(places::CONFIG_IN_POOL).unwrap_or_default() } else { None };
+    // What cannot be read may be worth more than what would take its place.
+    let has_key = places::has_key(guest) && existing.is_ok();
+    let existing = existing.unwrap_or_default();
+    let links = guest.state.links.clone();
     let wanted = wanted(guest, &mut work);
     let parsed = existing.as_deref().map(Config::parse);
     let parsed_copy = copy.as_deref().map(Config::parse);
@@ -121,19 +145,22 @@ fn work(guest: &mut Guest<'_>) -> Result<Work> {
         is_said: wanted.1,
         links: links.as_deref(),
     };
-    let has_key = places::has_key(guest);
-    let mut settled = existing.unwrap_or_default();
-    let mut is_good = parsed.as_ref().is_some_and(|config| decide::usable(config, &known).is_ok());
+    work.is_usable = parsed.as_ref().is_some_and(|config| decide::usable(config, &known).is_ok());
+    let mut is_worth_a_copy = work.is_usable;
     match decide::decide(&known) {
-        Decision::Keep { warnings } => work.warnings = warnings,
+        Decision::Keep { warnings } => {
+            work.settled = existing.unwrap_or_default();
+            work.warnings.extend(warnings);
+        }
         Decision::Write { text, why } => {
-            settled = text.clone().into_bytes();
-            is_good = true;
+            work.settled = text.clone().into_bytes();
+            is_worth_a_copy = true;
             work.reasons.push(why);
             *(if has_key { &mut work.config_on_key } else { &mut work.in_memory }) = Some(text);
         }
         Decision::PassOver { text, why } => {
-            is_good = false;
+            work.settled = text.clone().into_bytes();
+            is_worth_a_copy = false;
             work.reasons.push(why);
             work.in_memory = Some(text);
         }
@@ -144,7 +171,8 @@ fn work(guest: &mut Guest<'_>) -> Result<Work> {
         }
     }
     if has_key && work.in_memory.is_none() {
-        copies(guest, &mut work, is_good.then_some(settled), copy.as_deref())?;
+        let config = is_worth_a_copy.then(|| work.settled.clone());
+        copies(guest, &mut work, config, copy.as_deref())?;
     }
     Ok(work)
 }
@@ -210,10 +238,10 @@ fn holds(path: &Path, contents: &[u8]) -> bool {
     files::read(path, contents.len() as u64).is_ok_and(|found| found == contents)
 }
 
-/// The contents of a file, if it is there. One that cannot be read or is far too long is as good as empty.
+/// The contents of a file, if it is there.
 fn read(path: &Path) -> Result<Option<Vec<u8>>> {
-    match fs::symlink_metadata(path) {
-        Ok(_) => Ok(Some(files::read(path, format::LONGEST).unwrap_or_default())),
+    match files::read(path, format::LONGEST) {
+        Ok(contents) => Ok(Some(contents)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
     }

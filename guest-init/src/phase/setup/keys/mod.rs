@@ -45,7 +45,7 @@ impl Step for Keys {
         let place = Place::in_home(Path::new(HOME), folder::ROOT);
         let (merged, warnings) = wanted(&place, guest)?;
         for warning in warnings {
-            guest.log.console(&format!("WARNING: {warning}"));
+            guest.log.warn(&warning);
         }
         place.write(&merged)
     }
