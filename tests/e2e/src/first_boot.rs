@@ -72,6 +72,26 @@ impl Image {
         guest
     }
 
+    /// Another guest with the disks of this one, which is switched off, and the same host.
+    ///
+    /// # Panics
+    /// They cannot be copied.
+    pub fn twin(&self, name: &str, of: &Guest<'_>) -> Guest<'_> {
+        let folder = self.lab.join(name);
+        let copied = Command::new("cp")
+            .arg("-a")
+            .arg("--sparse=always")
+            .arg(of.machine.folder())
+            .arg(&folder)
+            .status();
+        assert!(copied.expect("cp starts").success(), "cannot copy {}", of.name);
+        let hardware = of.machine.hardware().expect("the machine has hardware");
+        let machine = Machine::new(&folder, &hardware).expect("the machine is there");
+        let guest = Guest { image: self, machine, name: name.to_owned(), host: None };
+        fs::copy(of.data(), guest.data()).expect("the scratch folder is writable");
+        guest
+    }
+
     /// A guest of this image on the usual machine, with the usual metadata.
     pub fn usual_guest(&self, name: &str) -> Guest<'_> {
         self.guest(name, &Hardware::usual(&self.stamp), &metadata())
@@ -149,6 +169,15 @@ impl Guest<'_> {
     /// Switches it off.
     pub fn stop_host(&mut self) {
         self.host = None;
+    }
+
+    /// Takes the machine apart.
+    ///
+    /// # Panics
+    /// It cannot be removed.
+    pub fn scrap(mut self) {
+        self.stop_host();
+        fs::remove_dir_all(self.machine.folder()).expect("the machine's folder can be removed");
     }
 
     /// How the machine is switched on, to be refined: with the image's ramdisk, and the host behind the second serial port.

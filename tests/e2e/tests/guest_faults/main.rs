@@ -1,0 +1,4 @@
+//! External commands that fail while a guest boots, in whatever way.
+
+mod key;
+mod view;
