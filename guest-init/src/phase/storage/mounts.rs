@@ -100,7 +100,7 @@ fn mount_all(guest: &mut Guest<'_>, pool: &Pool) -> Result<()> {
         let folders = if folder == VAR { var::folders()? } else { var::Folders::new() };
         mount_patiently(guest, &dataset, folder)?;
         if folder == VAR && var::is_empty()? {
-            mount::remove(guest.commands, folder)?;
+            mount::remove(guest, folder)?;
             var::fill(guest, pool)?;
             mount_patiently(guest, &dataset, folder)?;
         }

@@ -129,7 +129,7 @@ pub fn is_empty() -> Result<bool> {
 /// filled, so that this goes on wherever it is stopped.
 pub fn fill(guest: &mut Guest<'_>, pool: &Pool) -> Result<()> {
     let (var, new) = (format!("{}/var", pool.name), format!("{}/var.new", pool.name));
-    guest.log.console(&format!("WARNING: there is nothing in {var}: it gets what a first boot gives it"));
+    guest.log.warn(&format!("there is nothing in {var}: it gets what a first boot gives it"));
     zfs::rename(guest.commands, &var, &new)?;
     datasets::of(guest, pool)?.remove(&var);
     datasets::remember(guest, &new, "legacy");
@@ -164,7 +164,7 @@ fn folders_in(folder: &Path) -> io::Result<Folders> {
 pub fn make_missing(guest: &mut Guest<'_>, folders: &Folders) -> Result<()> {
     let made = make_missing_in(Path::new(VAR), folders)?;
     for path in made {
-        guest.log.console(&format!("WARNING: {} was missing and is made", path.display()));
+        guest.log.warn(&format!("{} was missing and is made", path.display()));
     }
     Ok(())
 }
