@@ -31,10 +31,12 @@ pub mod ntp;
 pub mod phase;
 mod pipe;
 pub mod platform;
+mod random;
 pub mod smbios;
 pub mod state;
 pub mod status;
 pub mod system;
+mod wait;
 pub mod watch;
 pub mod zone;
 

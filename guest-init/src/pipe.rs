@@ -5,7 +5,9 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags};
+
+use crate::wait;
 
 /// One output of a process.
 #[derive(Debug)]
@@ -31,7 +33,7 @@ impl<R: Read + AsFd> Pipe<R> {
         let mut buffer = [0; 16 << 10];
         while let Some(source) = &mut self.source
             && self.bytes.len() <= limit
-            && poll_until(&mut [PollFd::new(source, PollFlags::IN)], Duration::ZERO)? > 0
+            && is_ready(&mut [PollFd::new(source, PollFlags::IN)], Duration::ZERO)?
         {
             match source.read(&mut buffer) {
                 Ok(0) => self.source = None,
@@ -48,15 +50,11 @@ impl<R: Read + AsFd> Pipe<R> {
         let mut descriptors = Vec::with_capacity(2);
         descriptors.extend(self.source.as_ref().map(|source| PollFd::new(source, PollFlags::IN)));
         descriptors.extend(other.source.as_ref().map(|source| PollFd::new(source, PollFlags::IN)));
-        poll_until(&mut descriptors, longest)?;
-        Ok(())
+        is_ready(&mut descriptors, longest).map(drop)
     }
 }
 
-fn poll_until(descriptors: &mut [PollFd<'_>], longest: Duration) -> Result<usize> {
-    let longest = Timespec { tv_sec: longest.as_secs() as i64, tv_nsec: i64::from(longest.subsec_nanos()) };
-    match poll(descriptors, Some(&longest)) {
-        Err(rustix::io::Errno::INTR) => Ok(0),
-        result => result.context("cannot wait for its output"),
-    }
+fn is_ready(descriptors: &mut [PollFd<'_>], longest: Duration) -> Result<bool> {
+    let ready = wait::until_ready(descriptors, longest).context("cannot wait for its output")?;
+    Ok(ready > 0)
 }

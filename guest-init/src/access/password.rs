@@ -3,13 +3,11 @@
 //! It is told on the console alone, which only whoever runs the machine can see, and no login over the network takes it.
 //! It ends with the boot, for the file that has it lies in memory.
 
-use std::fs::File;
-use std::io::Read;
-
 use anyhow::{Context, Result};
 
 use super::{crypt, shadow};
 use crate::engine::Guest;
+use crate::random;
 
 /// Small letters and digits without those that look alike: a console has no clipboard. Five bits each.
 const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
@@ -23,31 +21,25 @@ const GROUP: usize = 5;
 /// Gives root a password that nobody knew before, and tells it on the console; once in a boot.
 ///
 /// # Errors
-/// When there is nothing random to be had, the file cannot be written, or the console does not take it. If the machine stops between the two halves,
-/// the next attempt makes another password.
+/// When there is nothing random to be had, the file cannot be written, or the console is not told. Root has no password then:
+/// one that nobody knows would be taken for the owner's own.
 pub fn emergency(guest: &mut Guest<'_>) -> Result<()> {
     if guest.state.emergency_password {
         return Ok(());
     }
-    let password = letters(random()?);
-    let salt: String =
-        random::<16>()?.iter().map(|byte| char::from(crypt::DIGITS[usize::from(byte % 64)])).collect();
-    shadow::set_root(&crypt::sha256(password.as_bytes(), salt.as_bytes()))?;
-    guest
-        .log
-        .secret(&format!("until the next boot, root can log in on this console with the password {password}"))
-        .context("cannot tell the console root's emergency password")?;
+    let password = letters(random::bytes()?);
+    let salt = random::bytes::<16>()?.map(|byte| crypt::DIGITS[usize::from(byte % 64)]);
+    shadow::set_root(&crypt::sha256(password.as_bytes(), &salt))?;
+    let told = guest.log.secret(&format!(
+        "until the next boot, root can log in on this console with the password {password}"
+    ));
+    if let Err(error) = told {
+        shadow::set_root(shadow::NO_PASSWORD)?;
+        return Err(error).context("cannot tell the console root's emergency password");
+    }
     guest.log.line("root has an emergency password, which the console was told");
     guest.state.emergency_password = true;
     Ok(())
-}
-
-fn random<const COUNT: usize>() -> Result<[u8; COUNT]> {
-    let mut bytes = [0; COUNT];
-    File::open("/dev/urandom")
-        .and_then(|mut source| source.read_exact(&mut bytes))
-        .context("cannot read /dev/urandom")?;
-    Ok(bytes)
 }
 
 /// A password of these bytes, of which the five lowest bits count.
@@ -66,7 +58,7 @@ mod tests {
         assert_eq!(distinct.len(), 32);
         assert_eq!(letters([0; LENGTH]), "aaaaa-aaaaa-aaaaa-aaaaa");
         assert_eq!(letters([0xff; LENGTH]), "99999-99999-99999-99999");
-        let first = letters(random().expect("there is something random"));
-        assert_ne!(first, letters(random().expect("there is something random")));
+        let first = letters(random::bytes().expect("there is something random"));
+        assert_ne!(first, letters(random::bytes().expect("there is something random")));
     }
 }

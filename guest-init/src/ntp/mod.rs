@@ -14,8 +14,6 @@ pub mod packet;
 pub mod servers;
 
 use std::collections::HashSet;
-use std::fs::File;
-use std::io::{self, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -24,14 +22,16 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail, ensure};
 use guest_mdata::Monotonic;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags};
 use rustix::time::{ClockId, clock_settime};
 
 use crate::engine::{Lock, Log};
 use crate::files;
 use crate::platform::Platform;
+use crate::random;
 use crate::state;
 use crate::system;
+use crate::wait;
 use crate::watch::PROGRAM;
 use agreement::{Sample, agree};
 use discipline::{Correction, Discipline};
@@ -168,14 +168,18 @@ fn ask(server: SocketAddr) -> Result<Result<Sample, Useless>> {
     let socket = UdpSocket::bind((any, 0)).context("no socket")?;
     // Messages from elsewhere do not come in.
     socket.connect(server).context("no way there")?;
-    let nonce = random()?;
+    let nonce = u64::from_ne_bytes(random::bytes()?);
     let (asked, clock) = (now()?, Instant::now());
     socket.send(&packet::question(nonce)).context("cannot ask")?;
     let mut message = [0; 512];
     loop {
         let left = PATIENCE.saturating_sub(clock.elapsed());
-        if left.is_zero() || !is_readable(&socket, left)? {
+        if left.is_zero() {
             bail!("no answer");
+        }
+        let ready = wait::until_ready(&mut [PollFd::new(&socket, PollFlags::IN)], left);
+        if ready.context("cannot wait for the answer")? == 0 {
+            continue;
         }
         let length = socket.recv(&mut message).context("no answer")?;
         // The clock may be corrected meanwhile, so only what went by counts.
@@ -198,20 +202,6 @@ fn sample(asked: Moment, took: i64, answer: &packet::Answer) -> Option<Sample> {
     let there = answer.received.checked_sub(asked)?;
     let offset = there.checked_sub(on_the_way / 2)?;
     Some(Sample { offset, error: (on_the_way / 2).saturating_add(answer.distance) })
-}
-
-fn is_readable(socket: &UdpSocket, longest: Duration) -> Result<bool> {
-    let longest = Timespec { tv_sec: longest.as_secs() as i64, tv_nsec: i64::from(longest.subsec_nanos()) };
-    match poll(&mut [PollFd::new(socket, PollFlags::IN)], Some(&longest)) {
-        Err(rustix::io::Errno::INTR) => Ok(true),
-        result => Ok(result.context("cannot wait for the answer")? > 0),
-    }
-}
-
-fn random() -> io::Result<u64> {
-    let mut bytes = [0; 8];
-    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    Ok(u64::from_ne_bytes(bytes))
 }
 
 #[cfg(test)]
