@@ -117,7 +117,7 @@ pub fn sync_folder(folder: &Path) -> io::Result<()> {
 }
 
 /// The name under which a file is written before it takes its place: the same each time, so that attempts that were cut
-/// short do not pile up. Eight letters and three suit FAT.
+/// short do not pile up.
 fn beside(path: &Path) -> io::Result<PathBuf> {
     let Some(name) = path.file_name() else {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it has no name"));
