@@ -54,8 +54,9 @@ mod gnu {
             .collect();
         let exits = boot.runtime.services.instances.values().filter_map(|service| service.exit);
         let report = json!({
-            "exits": exits.collect::<Vec<_>>(), "logs": boot.logs, "outputs": outputs, "console": boot.console, "calls": boot.calls, "complaints": boot.complaints,
-            "hung": boot.hung, "swap": boot.runtime.storage.swap, "dump": boot.runtime.storage.dump,
+            "exits": exits.collect::<Vec<_>>(), "logs": boot.logs, "outputs": outputs, "console": boot.console,
+            "calls": boot.calls, "complaints": boot.complaints, "hung": boot.hung,
+            "swap": boot.runtime.storage.swap, "dump": boot.runtime.storage.dump,
             "failed": std::fs::read_to_string(machine.ramdisk().join("etc/svc/volatile/guest-init.failed")).ok(),
         });
         println!("{report}");

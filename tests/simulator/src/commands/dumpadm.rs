@@ -47,7 +47,8 @@ pub fn run(world: &mut World, argv: &[&str]) -> Reply {
     let device = world.runtime.storage.dump.clone();
     let enabled = if options.has('n') { "no" } else { "yes" };
     let conf = format!(
-        "DUMPADM_DEVICE={}\nDUMPADM_SAVDIR=/var/crash/volatile\nDUMPADM_CONTENT=kernel\nDUMPADM_ENABLE={enabled}\nDUMPADM_CSAVE=on\n",
+        "DUMPADM_DEVICE={}\nDUMPADM_SAVDIR=/var/crash/volatile\nDUMPADM_CONTENT=kernel\n\
+         DUMPADM_ENABLE={enabled}\nDUMPADM_CSAVE=on\n",
         device.as_deref().unwrap_or("none")
     );
     if std::fs::write(world.path("/etc/dumpadm.conf"), conf).is_err() {

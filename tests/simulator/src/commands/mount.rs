@@ -173,7 +173,10 @@ fn lofs(world: &mut World, request: &Request) -> Result<Reply, Reply> {
     let source: PathBuf = world.path(special);
     world.mount(&source, entry, request.overlay, read_only).map_err(|error| {
         let text = match error.0 {
-            Errno::EBUSY => format!("mount: {special} is already mounted, {dir} is busy,\n\tor the allowable number of mount points has been exceeded"),
+            Errno::EBUSY => format!(
+                "mount: {special} is already mounted, {dir} is busy,\n\tor the allowable number of mount points has been \
+                 exceeded"
+            ),
             Errno::ENOENT => format!("mount: Mount point {dir} or {special} does not exist."),
             _ => format!("mount: {special}: {}", error.text()),
         };

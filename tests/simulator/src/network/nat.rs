@@ -395,10 +395,9 @@ impl Parser<'_> {
         };
         let mask = if self.take_sign('/') {
             match self.here().token {
-                Token::Number(number)
+                Token::Number(_)
                     if self.words.get(self.at + 1).is_some_and(|next| next.token == Token::Sign('.')) =>
                 {
-                    let _ = number;
                     self.octets()?
                 }
                 Token::Number(number @ 0..=32) => {

@@ -7,7 +7,7 @@ const ALL: Grouping = Grouping::RequireAll;
 const OPTIONAL: Grouping = Grouping::OptionalAll;
 
 /// A service: its name below `svc:/`, the path and arguments of its start method (empty when it is only a milestone, or what
-/// it does touches nothing of ours), what it waits for, and the dates from which and until which platforms have it.
+/// it does touches nothing of ours), what it waits for, since when platforms have it (empty: always), and whether it is on.
 struct Stock {
     name: &'static str,
     start: &'static str,

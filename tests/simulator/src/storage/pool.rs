@@ -135,8 +135,8 @@ pub enum Source {
     Received,
 }
 
-/// The features by the date of the platforms that enable them in new pools: usr/src/common/zfs/zfeature_common.c, and the
-/// table of features in the reference.
+/// The features by the date of the platforms that enable them in new pools: usr/src/common/zfs/zfeature_common.c and its
+/// history.
 const FEATURES: [(&str, &str); 26] = [
     ("async_destroy", "20120521"),
     ("empty_bpobj", "20120801"),

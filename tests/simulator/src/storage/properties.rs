@@ -27,7 +27,8 @@ pub struct Native {
     pub scope: Scope,
     /// Whether datasets below take the value over.
     pub inherits: bool,
-    /// What can be set: words separated by ` | `; `SIZE`, `SIZE|none`, `PATH`, `WORD`; empty when nothing can; `CREATE` when only at creation.
+    /// What can be set: words separated by ` | `; `SIZE`, `SIZE|none`, `PATH`, `WORD`; empty when nothing can; `CREATE` when
+    /// only at creation.
     pub values: &'static str,
     /// Since when platforms know it.
     pub since: &'static str,

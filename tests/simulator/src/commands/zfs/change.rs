@@ -5,7 +5,7 @@ use super::{does_not_exist, wrong_name};
 use crate::storage::{Kind, native, split};
 use crate::{Reply, World};
 
-/// `zfs set PROPERTY=VALUE DATASET ...`: one property; since 2014-12 (illumos 5376?) there may be several.
+/// `zfs set PROPERTY=VALUE DATASET ...`: one property, on platforms since 2015-02 several.
 pub fn set(world: &mut World, arguments: &[&str]) -> Result<Reply, Reply> {
     let many = world.era().since("20150201");
     let split_at = arguments.iter().position(|word| !word.contains('=')).unwrap_or(arguments.len());

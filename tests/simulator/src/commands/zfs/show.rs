@@ -38,7 +38,7 @@ fn chosen(world: &World, operands: &[&str], recurse: bool, failed: &mut Reply) -
     names
 }
 
-/// `zfs list [-Hpr] [-d DEPTH] [-o PROPERTY,...] [-t TYPE,...] [DATASET ...]`; -p since 2014-03 (illumos 4390?).
+/// `zfs list [-Hpr] [-d DEPTH] [-o PROPERTY,...] [-t TYPE,...] [DATASET ...]`; -p since 2014-03.
 pub fn list(world: &World, arguments: &[&str]) -> Result<Reply, Reply> {
     let options =
         Options::parse(arguments, if world.era().since("20140301") { "Hprd:o:t:" } else { "Hrd:o:t:" })?;

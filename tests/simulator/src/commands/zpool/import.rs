@@ -76,7 +76,7 @@ fn find(world: &World, pool: &Pool) -> Found {
         Condition::NewVersion => ("UNAVAIL", Reason::NewVersion),
         Condition::NewFeatures { readable, .. } => ("UNAVAIL", Reason::NewFeatures { readable: *readable }),
         Condition::Corrupted => ("FAULTED", Reason::Corrupted),
-        // Before 2019-03 (illumos 8940?, multihost) nobody can tell, and the pool looks like one left behind.
+        // Before multihost came in 2019-03 nobody can tell, and the pool looks like one left behind.
         Condition::InUseElsewhere if world.era().since("20190301") => ("UNAVAIL", Reason::InUse),
         _ if by_devices == "DEGRADED" => (by_devices, Reason::Missing),
         _ if other_host => (by_devices, Reason::OtherHost),
