@@ -1,13 +1,20 @@
 //! A small program with an effect after every step, on which tests try the shim's counters, kill points and failures.
 //!
-//! `kiln-conformance work FOLDER` writes, renames and removes files in an empty folder; `kiln-conformance time SECONDS`
-//! sleeps and says how long that was by its own clocks; `kiln-conformance missing` calls a function that the shim does
-//! not have; `kiln-conformance disk PATH` tells what a disk's ioctls say and reads a block of 512 bytes, `kiln-conformance
-//! scribble PATH` writes one; `kiln-conformance change CHANGES...` makes
-//! changes to files, see changes.rs; `kiln-conformance host` prints the node name; `kiln-conformance clock now`, `set SECONDS`
-//! and `adjust SECONDS` look at the clock, set it, and let it run faster or slower, telling what was left; `kiln-conformance echo ARGUMENTS...` prints its arguments and variables; `kiln-conformance start PROGRAM
-//! ARGUMENTS...` starts a program and passes its status on; `kiln-conformance look PATH` reads a line from a file or device. Called like
-//! `smbios` it prints the line of the file `/product`.
+//! `kiln-conformance COMMAND`, of which there are:
+//!
+//! * `work FOLDER` writes, renames and removes files in an empty folder.
+//! * `change CHANGES...` makes changes to files, see `changes.rs`.
+//! * `look PATH` reads a line from a file or device.
+//! * `disk PATH` tells what a disk's ioctls say and reads a block of 512 bytes, and `scribble PATH` writes one.
+//! * `time SECONDS` sleeps and says how long that was by its own clocks.
+//! * `clock now`, `clock set SECONDS` and `clock adjust SECONDS` look at the clock, set it, and let it run faster or slower,
+//!   telling what was left.
+//! * `host` prints the node name.
+//! * `echo ARGUMENTS...` prints its arguments and variables.
+//! * `start PROGRAM ARGUMENTS...` starts a program and passes its status on.
+//! * `missing` calls a function that the shim does not have.
+//!
+//! Called like `smbios` it prints the line of the file `/product`.
 
 use guest_rt as _;
 
