@@ -17,6 +17,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::machine;
+use crate::task::promises::{Promise, judge};
 use crate::task::setup::{self, Purpose};
 use crate::task::{bench_init, bench_mdata};
 
@@ -78,7 +79,7 @@ fn retro() -> Result<()> {
     let memory_kib = runs.iter().chain([&large]).map(|run| run.memory_kib).max().unwrap_or(0);
     let best = runs.into_iter().min_by_key(|run| run.total).context("there was no run")?;
     report(&stock, &best);
-    judge(&Figures::of(&stock, &best, memory_kib))
+    judge(&Figures::of(&stock, &best, memory_kib).promises())
 }
 
 /// The platform that is measured. One of an earlier run is taken again if it was made of the same files by the same kiln.
@@ -274,21 +275,21 @@ impl Figures {
         Self { speed, size: best.size, stock_size: stock.size, memory_kib }
     }
 
-    /// Each promise in words, with whether it is kept.
     #[expect(clippy::cast_precision_loss, reason = "sizes far below 2^52 are printed with three digits")]
-    fn promises(self) -> [(String, bool); 3] {
+    fn promises(self) -> [Promise; 3] {
         let size_ratio = self.size as f64 / self.stock_size as f64;
+        let promise = |words, kept| Promise { words, kept };
         // A figure of 0 means that nothing was measured, which keeps no promise.
         [
-            (
+            promise(
                 format!("ratio                    {:7.1}     at least {PROMISED_RATIO}", self.speed),
                 self.speed >= PROMISED_RATIO,
             ),
-            (
+            promise(
                 format!("size, to gzip -9's       {size_ratio:7.3}     at most 1"),
                 (1..=self.stock_size).contains(&self.size),
             ),
-            (
+            promise(
                 format!(
                     "peak resident memory     {:7.1} MiB under {}",
                     self.memory_kib as f64 / 1024.0,
@@ -300,17 +301,6 @@ impl Figures {
     }
 }
 
-/// Prints each promise and fails if one is not kept.
-fn judge(figures: &Figures) -> Result<()> {
-    let promises = figures.promises();
-    for (words, kept) in &promises {
-        println!("{words}: {}", if *kept { "holds" } else { "DOES NOT HOLD" });
-    }
-    let broken = promises.iter().filter(|(_, kept)| !kept).count();
-    ensure!(broken == 0, "promises that do not hold: {broken}");
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -318,7 +308,7 @@ mod tests {
     #[test]
     fn each_promise_is_judged() {
         let good = Figures { speed: 15.0, size: 100, stock_size: 100, memory_kib: PROMISED_MEMORY_KIB - 1 };
-        assert!(judge(&good).is_ok());
+        assert!(judge(&good.promises()).is_ok());
         for bad in [
             Figures { speed: 14.99, ..good },
             Figures { speed: f64::NAN, ..good },
@@ -327,7 +317,7 @@ mod tests {
             Figures { memory_kib: PROMISED_MEMORY_KIB, ..good },
             Figures { memory_kib: 0, ..good },
         ] {
-            assert_eq!(judge(&bad).unwrap_err().to_string(), "promises that do not hold: 1");
+            assert_eq!(judge(&bad.promises()).unwrap_err().to_string(), "promises that do not hold: 1");
         }
     }
 }

@@ -1,9 +1,10 @@
 //! `cargo xtask bench init`: how many programs a first boot starts, beside the original's.
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 
 use crate::first_boot::{self, FirstBoot};
 use crate::machine;
+use crate::task::promises::{self, Promise};
 
 /// The stamp of the platform: the original has a published image of it.
 const STAMP: &str = "20141030T081701Z";
@@ -122,24 +123,12 @@ fn taken(boot: &FirstBoot, service: &str) -> (u64, f64) {
     (methods().map(|method| method.commands).sum(), seconds)
 }
 
-/// Prints each promise and fails if one is not kept.
+/// Fails if a promise is not kept.
 fn judge(commands: u64, size: u64) -> Result<()> {
-    // Nothing at all means that nothing was measured.
-    let promises = [
-        ("external commands until the setup is done", commands, PROMISED_COMMANDS),
-        ("bytes of guest-init", size, PROMISED_SIZE),
-    ];
-    let mut broken = 0;
-    for (words, figure, limit) in promises {
-        let kept = (1..=limit).contains(&figure);
-        broken += u32::from(!kept);
-        println!(
-            "{words:<42} {figure:>7}, at most {limit:>7}: {}",
-            if kept { "holds" } else { "DOES NOT HOLD" }
-        );
-    }
-    ensure!(broken == 0, "promises that do not hold: {broken}");
-    Ok(())
+    promises::judge(&[
+        Promise::at_most("external commands until the setup is done", commands, PROMISED_COMMANDS),
+        Promise::at_most("bytes of guest-init", size, PROMISED_SIZE),
+    ])
 }
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 
 use crate::machine;
 use crate::task::bench::high_water_mark;
+use crate::task::promises::{self, Promise};
 
 /// How many requests are timed.
 const REQUESTS: u32 = 5000;
@@ -129,30 +130,18 @@ fn peak_since(work: impl FnOnce() -> Result<()>) -> Result<u64> {
     high_water_mark(Path::new("/proc/self/status")).context("Linux does not tell the memory")
 }
 
-/// Prints each promise and fails if one is not kept.
+/// Fails if a promise is not kept.
 fn judge(runs: &[Figures]) -> Result<()> {
     let most = |figure: fn(&Figures) -> u64| runs.iter().map(figure).max().unwrap_or(u64::MAX);
     let multiple = |kib: u64| kib.saturating_mul(1024).div_ceil(LARGE as u64);
     let server = multiple(most(|run| run.server_kib));
     let client = multiple(most(|run| run.client_kib));
-    // Every figure is at least 1, so that one of 0 means that nothing was measured.
-    let promises = [
-        ("times that a session opened its channel", most(|run| run.opened.into()), 1),
-        ("times that a session negotiated", most(|run| run.negotiated.into()), 1),
-        ("the server's memory for a large value, to its size", server, PROMISED_MULTIPLE),
-        ("the client's memory for a large value, to its size", client, PROMISED_MULTIPLE),
-    ];
-    let mut broken = 0;
-    for (words, figure, limit) in promises {
-        let kept = (1..=limit).contains(&figure);
-        broken += u32::from(!kept);
-        println!(
-            "{words:<50} {figure:3}, at most {limit:2}: {}",
-            if kept { "holds" } else { "DOES NOT HOLD" }
-        );
-    }
-    ensure!(broken == 0, "promises that do not hold: {broken}");
-    Ok(())
+    promises::judge(&[
+        Promise::at_most("times that a session opened its channel", most(|run| run.opened.into()), 1),
+        Promise::at_most("times that a session negotiated", most(|run| run.negotiated.into()), 1),
+        Promise::at_most("the server's memory for a large value, to its size", server, PROMISED_MULTIPLE),
+        Promise::at_most("the client's memory for a large value, to its size", client, PROMISED_MULTIPLE),
+    ])
 }
 
 /// What a session did to its channel.

@@ -7,6 +7,7 @@ pub mod boot_real;
 pub mod demo;
 pub mod fuzz;
 pub mod guest;
+mod promises;
 pub mod setup;
 pub mod shim;
 pub mod test;
