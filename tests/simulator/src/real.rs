@@ -175,7 +175,7 @@ impl World {
         Ok(())
     }
 
-    /// What `after` a change of mounts the answer is.
+    /// The answer to a command that may have changed mounts, once the list of mounts says so.
     fn with_mounts(&mut self, reply: Reply) -> Reply {
         match self.see_mounts() {
             Ok(()) => reply,

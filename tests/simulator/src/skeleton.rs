@@ -100,7 +100,7 @@ fn link(from: &Path, to: &Path) -> Result<()> {
 }
 
 fn files(era: &Era) -> Vec<(&'static str, String)> {
-    let mut files = vec![
+    vec![
         (
             "etc/passwd",
             "root:x:0:0:Super-User:/root:/usr/bin/bash\ndaemon:x:1:1::/:\nnobody:x:60001:60001:NFS:/:\n"
@@ -116,9 +116,5 @@ fn files(era: &Era) -> Vec<(&'static str, String)> {
         ("etc/mnttab", String::new()),
         ("lib/sdc/config.sh", "# read by scripts only\n".to_owned()),
         ("lib/svc/share/smf_include.sh", "# read by scripts only\n".to_owned()),
-    ];
-    if era.since("20140701") {
-        files.push(("system/usr/bin/.keep", String::new()));
-    }
-    files
+    ]
 }

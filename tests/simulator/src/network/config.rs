@@ -82,21 +82,16 @@ impl Config {
 /// What the shell makes of a value, if it is only that: without quotes and with nothing that means anything, or in one pair of
 /// quotes with single blanks at most.
 fn literal(value: &str) -> Option<&str> {
-    let plain = |text: &str, more: &str| {
-        text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._:,/@+-=%".contains(&byte))
-            || !more.is_empty()
-                && text.bytes().all(|byte| {
-                    byte.is_ascii_alphanumeric()
-                        || b"._:,/@+-=%".contains(&byte)
-                        || more.contains(char::from(byte))
-                })
+    let plain = |text: &str, more: &[u8]| {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._:,/@+-=%".contains(&byte);
+        text.bytes().all(|byte| is_plain(byte) || more.contains(&byte))
     };
     for quote in ['"', '\''] {
         if let Some(inner) = value.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote)) {
-            return (plain(inner, " ") && !inner.contains("  ")).then_some(inner);
+            return (plain(inner, b" ") && !inner.contains("  ")).then_some(inner);
         }
     }
-    plain(value, "").then_some(value)
+    plain(value, b"").then_some(value)
 }
 
 #[cfg(test)]

@@ -6,7 +6,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
 
-use super::filter::lexer::{Located, Token, tokens};
+use super::filter::lexer::{Token, tokens};
+use super::filter::words::Words;
 use super::filter::{Refusal, mask_of_length, mask_text, names, rule};
 
 /// An address with its mask.
@@ -143,7 +144,7 @@ pub fn parse(text: &str) -> File {
         Ok(words) => words,
         Err(refusal) => return File { rules, stopped: Some(refusal) },
     };
-    let mut parser = Parser { words: &words, at: 0 };
+    let mut parser = Parser { words: Words::new(&words, KEYWORDS) };
     let stopped = parser.file(&mut rules).err();
     File { rules, stopped }
 }
@@ -185,97 +186,54 @@ const KEYWORDS: &[&str] = &[
     "ge",
 ];
 
-fn keyword(token: &Token) -> Option<&'static str> {
-    let Token::Word(word) = token else { return None };
-    KEYWORDS.iter().copied().find(|known| word.eq_ignore_ascii_case(known))
-}
-
-fn error_name(token: &Token) -> String {
-    match token {
-        Token::Word(word) => keyword(token).map_or_else(|| word.clone(), str::to_owned),
-        other => super::filter::parser::error_name(other),
-    }
-}
-
 struct Parser<'a> {
-    words: &'a [Located],
-    at: usize,
+    words: Words<'a>,
 }
 
 impl Parser<'_> {
-    fn here(&self) -> &Located {
-        &self.words[self.at.min(self.words.len() - 1)]
-    }
-
-    fn error<T>(&self, message: &str) -> Result<T, Refusal> {
-        let place = self.here();
-        let name = error_name(&place.token);
-        Err(Refusal::Error(format!("{message} error at \"{name}\", line {}", place.line)))
-    }
-
-    fn syntax<T>(&self) -> Result<T, Refusal> {
-        self.error("syntax error")
-    }
-
-    fn unknown<T>(&self, what: &str) -> Result<T, Refusal> {
-        Err(Refusal::Unknown(format!("is not known with {what} in a rule (line {})", self.here().line)))
-    }
-
-    fn take(&mut self, word: &str) -> bool {
-        let found = keyword(&self.here().token) == Some(word);
-        self.at += usize::from(found);
-        found
-    }
-
-    fn take_sign(&mut self, sign: char) -> bool {
-        let found = self.here().token == Token::Sign(sign);
-        self.at += usize::from(found);
-        found
-    }
-
     fn expect(&mut self, word: &str) -> Result<(), Refusal> {
-        if self.take(word) { Ok(()) } else { self.syntax() }
+        if self.words.take(word) { Ok(()) } else { self.words.syntax() }
     }
 
     fn file(&mut self, rules: &mut Vec<(Rule, usize)>) -> Result<(), Refusal> {
         loop {
-            if self.here().token == Token::Comment {
-                self.at += 1;
+            if self.words.here().token == Token::Comment {
+                self.words.skip();
             } else {
                 let rule = self.rule()?;
-                rules.push((rule, self.here().line));
+                rules.push((rule, self.words.here().line));
             }
-            if self.here().token == Token::End {
+            if self.words.here().token == Token::End {
                 return Ok(());
             }
         }
     }
 
     fn rule(&mut self) -> Result<Rule, Refusal> {
-        let verb = match keyword(&self.here().token) {
+        let verb = match self.words.keyword() {
             Some(verb @ ("map" | "bimap" | "rdr")) => verb,
-            Some("map-block") => return self.unknown("map-block"),
-            _ => return self.syntax(),
+            Some("map-block") => return self.words.unknown("map-block"),
+            _ => return self.words.syntax(),
         };
-        self.at += 1;
-        let interface = match &self.here().token {
-            token @ Token::Word(name) if keyword(token).is_none() => name.clone(),
-            _ => return self.syntax(),
+        self.words.skip();
+        let interface = match &self.words.here().token {
+            token @ Token::Word(name) if self.words.keyword_of(token).is_none() => name.clone(),
+            _ => return self.words.syntax(),
         };
-        self.at += 1;
-        if self.here().token == Token::Sign(',') {
-            return self.unknown("two interfaces");
+        self.words.skip();
+        if self.words.here().token == Token::Sign(',') {
+            return self.words.unknown("two interfaces");
         }
-        if keyword(&self.here().token) == Some("from") || self.here().token == Token::Sign('!') {
-            return self.unknown("from and to");
+        if self.words.is("from") || self.words.here().token == Token::Sign('!') {
+            return self.words.unknown("from and to");
         }
         let matches = self.address()?;
         let (becomes, kind) = if verb == "rdr" {
             self.redirection()?
         } else {
             self.expect("->")?;
-            if keyword(&self.here().token) == Some("range") {
-                return self.unknown("range");
+            if self.words.is("range") {
+                return self.words.unknown("range");
             }
             let becomes = self.address()?;
             let kind = if verb == "map" { Kind::Map { ports: self.port_map()? } } else { Kind::Bimap };
@@ -294,34 +252,34 @@ impl Parser<'_> {
             "udp",
             "tcpudp",
         ] {
-            if keyword(&self.here().token) == Some(option) {
-                return self.unknown(option);
+            if self.words.is(option) {
+                return self.words.unknown(option);
             }
         }
-        self.take_sign(';');
-        let starts = match &self.here().token {
+        self.words.take_sign(';');
+        let starts = match &self.words.here().token {
             Token::End | Token::Comment => true,
-            token => matches!(keyword(token), Some("map" | "bimap" | "rdr" | "map-block")),
+            token => matches!(self.words.keyword_of(token), Some("map" | "bimap" | "rdr" | "map-block")),
         };
         if !starts {
-            return self.syntax();
+            return self.words.syntax();
         }
         Ok(Rule { kind, interface, matches, becomes })
     }
 
     /// `port P [- P] -> ADDRESS port P [tcp | udp | tcp/udp]`.
     fn redirection(&mut self) -> Result<(Masked, Kind), Refusal> {
-        if keyword(&self.here().token) != Some("port") {
-            return self.unknown("rdr without a port");
+        if !self.words.is("port") {
+            return self.words.unknown("rdr without a port");
         }
-        self.at += 1;
+        self.words.skip();
         let first = self.port()?;
-        let last = if self.take_sign('-') || self.take_sign(':') { self.port()? } else { first };
+        let last = if self.words.take_sign('-') || self.words.take_sign(':') { self.port()? } else { first };
         self.expect("->")?;
         let becomes = self.address()?;
         self.expect("port")?;
-        if self.here().token == Token::Sign('=') {
-            return self.unknown("a fixed port");
+        if self.words.here().token == Token::Sign('=') {
+            return self.words.unknown("a fixed port");
         }
         let to = self.port()?;
         // Without a protocol TCP is meant.
@@ -330,32 +288,34 @@ impl Parser<'_> {
     }
 
     fn port_map(&mut self) -> Result<Option<PortMap>, Refusal> {
-        if !self.take("portmap") {
+        if !self.words.take("portmap") {
             return Ok(None);
         }
-        let Some(protocol) = self.transport()? else { return self.unknown("portmap without a protocol") };
-        let range = if self.take("auto") {
+        let Some(protocol) = self.transport()? else {
+            return self.words.unknown("portmap without a protocol");
+        };
+        let range = if self.words.take("auto") {
             None
         } else {
             let first = self.port()?;
-            if !self.take_sign(':') {
-                return self.syntax();
+            if !self.words.take_sign(':') {
+                return self.words.syntax();
             }
             Some((first, self.port()?))
         };
-        if keyword(&self.here().token) == Some("sequential") {
-            return self.unknown("sequential");
+        if self.words.is("sequential") {
+            return self.words.unknown("sequential");
         }
         Ok(Some(PortMap { protocol, range }))
     }
 
     fn transport(&mut self) -> Result<Option<Transport>, Refusal> {
-        Ok(Some(if self.take("tcpudp") {
+        Ok(Some(if self.words.take("tcpudp") {
             Transport::Both
-        } else if self.take("udp") {
+        } else if self.words.take("udp") {
             Transport::Udp
-        } else if self.take("tcp") {
-            if self.take_sign('/') {
+        } else if self.words.take("tcp") {
+            if self.words.take_sign('/') {
                 self.expect("udp")?;
                 Transport::Both
             } else {
@@ -367,51 +327,49 @@ impl Parser<'_> {
     }
 
     fn port(&mut self) -> Result<u16, Refusal> {
-        let port = match &self.here().token {
-            Token::Number(number) => u16::try_from(*number).or_else(|_| self.error("invalid port number"))?,
-            token @ Token::Word(name) if keyword(token).is_none() => {
+        let port = match &self.words.here().token {
+            Token::Number(number) => {
+                u16::try_from(*number).or_else(|_| self.words.error("invalid port number"))?
+            }
+            token @ Token::Word(name) if self.words.keyword_of(token).is_none() => {
                 match names::port(name, rule::Protocol::Any) {
                     Some(port) => port,
-                    None => return self.error("invalid port number"),
+                    None => return self.words.error("invalid port number"),
                 }
             }
-            _ => return self.syntax(),
+            _ => return self.words.syntax(),
         };
-        self.at += 1;
+        self.words.skip();
         Ok(port)
     }
 
     fn address(&mut self) -> Result<Masked, Refusal> {
-        if self.take("any") {
+        if self.words.take("any") {
             return Ok((Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::UNSPECIFIED.into()));
         }
-        let address = match &self.here().token {
+        let address = match &self.words.here().token {
             Token::Number(_) => self.octets()?,
-            Token::Ipv6(_) => return self.unknown("an IPv6 address"),
-            token @ Token::Word(_) if keyword(token).is_none() => {
-                return self.unknown("a name for an address");
+            Token::Ipv6(_) => return self.words.unknown("an IPv6 address"),
+            token @ Token::Word(_) if self.words.keyword_of(token).is_none() => {
+                return self.words.unknown("a name for an address");
             }
-            _ => return self.syntax(),
+            _ => return self.words.syntax(),
         };
-        let mask = if self.take_sign('/') {
-            match self.here().token {
-                Token::Number(_)
-                    if self.words.get(self.at + 1).is_some_and(|next| next.token == Token::Sign('.')) =>
-                {
-                    self.octets()?
-                }
+        let mask = if self.words.take_sign('/') {
+            match self.words.here().token {
+                Token::Number(_) if self.words.is_before('.') => self.octets()?,
                 Token::Number(number @ 0..=32) => {
-                    self.at += 1;
+                    self.words.skip();
                     match mask_of_length(32, number) {
                         IpAddr::V4(mask) => mask,
-                        IpAddr::V6(_) => return self.syntax(),
+                        IpAddr::V6(_) => return self.words.syntax(),
                     }
                 }
                 // ntomask() fails, nobody looks, and the mask is what was in memory.
-                Token::Number(_) => return self.unknown("a prefix over 32"),
-                _ => return self.syntax(),
+                Token::Number(_) => return self.words.unknown("a prefix over 32"),
+                _ => return self.words.syntax(),
             }
-        } else if self.take("mask") || self.take("netmask") {
+        } else if self.words.take("mask") || self.words.take("netmask") {
             self.octets()?
         } else {
             Ipv4Addr::BROADCAST
@@ -422,26 +380,24 @@ impl Parser<'_> {
     /// `A.B.C.D`, or a number, of which only 0 is sensible.
     fn octets(&mut self) -> Result<Ipv4Addr, Refusal> {
         let mut octets = [0; 4];
+        let mut first = None;
         let mut wrong = false;
         for (place, octet) in octets.iter_mut().enumerate() {
-            if place > 0 && !self.take_sign('.') {
-                return if place == 1 {
-                    if *octet == 0 && self.words[self.at - 1].token == Token::Number(0) {
-                        Ok(Ipv4Addr::UNSPECIFIED)
-                    } else {
-                        self.unknown("an address of one number")
-                    }
-                } else {
-                    self.syntax()
+            if place > 0 && !self.words.take_sign('.') {
+                return match (place, first) {
+                    (1, Some(0)) => Ok(Ipv4Addr::UNSPECIFIED),
+                    (1, _) => self.words.unknown("an address of one number"),
+                    _ => self.words.syntax(),
                 };
             }
-            let Token::Number(number) = self.here().token else { return self.syntax() };
+            let Token::Number(number) = self.words.here().token else { return self.words.syntax() };
+            first.get_or_insert(number);
             wrong |= number > 255;
             *octet = number as u8;
             if place == 3 && wrong {
-                return self.error("Invalid octet string for IP address");
+                return self.words.error("Invalid octet string for IP address");
             }
-            self.at += 1;
+            self.words.skip();
         }
         Ok(octets.into())
     }

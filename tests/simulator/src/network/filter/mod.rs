@@ -4,6 +4,7 @@ pub mod lexer;
 pub mod names;
 pub mod parser;
 pub mod rule;
+pub(super) mod words;
 
 use std::net::{IpAddr, Ipv4Addr};
 

@@ -5,9 +5,10 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::lexer::{Located, Token, tokens};
+use super::lexer::{Token, tokens};
 use super::names;
 use super::rule::{Action, Answer, FLAGS_ALL, Log, Ports, Protocol, Rule, Side, flag_bits};
+use super::words::Words;
 use super::{Refusal, mask_of_length};
 
 /// A rule of a file.
@@ -43,7 +44,7 @@ pub fn parse(text: &str, v6: bool) -> File {
         Ok(words) => words,
         Err(refusal) => return File { rules, stopped: Some(refusal) },
     };
-    let mut parser = Parser { words: &words, at: 0, v6 };
+    let mut parser = Parser { words: Words::new(&words, KEYWORDS), v6 };
     let stopped = parser.file(&mut rules).err();
     File { rules, stopped }
 }
@@ -143,111 +144,48 @@ const KEYWORDS: &[&str] = &[
     "with",
 ];
 
-/// The keyword that a word is, in any case of letters.
-fn keyword(token: &Token) -> Option<&'static str> {
-    let Token::Word(word) = token else { return None };
-    KEYWORDS.iter().copied().find(|known| word.eq_ignore_ascii_case(known))
-}
-
-/// How an error names a word: usr/src/cmd/ipf/tools/lexer.c, `yyerror`.
-pub fn error_name(token: &Token) -> String {
-    match token {
-        Token::Word(word) => keyword(token).map_or_else(|| word.clone(), str::to_owned),
-        Token::Number(number) => number.to_string(),
-        Token::Hex(number) => format!("0x{number:x}"),
-        Token::Sign(sign) => sign.to_string(),
-        Token::Compare(name) => (*name).to_owned(),
-        Token::Ipv6(_) | Token::Range(_) | Token::Comment => "<unknown>".to_owned(),
-        Token::End => String::new(),
-    }
-}
-
 struct Parser<'a> {
-    words: &'a [Located],
-    at: usize,
+    words: Words<'a>,
     v6: bool,
 }
 
 impl Parser<'_> {
-    fn here(&self) -> &Located {
-        // The last word is the end, which nothing takes.
-        &self.words[self.at.min(self.words.len() - 1)]
-    }
-
-    /// The error that the parser makes at a word.
-    fn error_at(place: &Located, message: &str) -> Refusal {
-        Refusal::Error(format!("{message} error at \"{}\", line {}", error_name(&place.token), place.line))
-    }
-
-    fn error<T>(&self, message: &str) -> Result<T, Refusal> {
-        Err(Self::error_at(self.here(), message))
-    }
-
-    fn syntax<T>(&self) -> Result<T, Refusal> {
-        self.error("syntax error")
-    }
-
-    fn unknown<T>(&self, what: &str) -> Result<T, Refusal> {
-        let place = self.here();
-        Err(Refusal::Unknown(format!(
-            "is not known with {what} in a rule ({:?}, line {})",
-            error_name(&place.token),
-            place.line
-        )))
-    }
-
-    fn is(&self, word: &str) -> bool {
-        keyword(&self.here().token) == Some(word)
-    }
-
-    fn take(&mut self, word: &str) -> bool {
-        let found = self.is(word);
-        self.at += usize::from(found);
-        found
-    }
-
-    fn take_sign(&mut self, sign: char) -> bool {
-        let found = self.here().token == Token::Sign(sign);
-        self.at += usize::from(found);
-        found
-    }
-
     fn number(&mut self) -> Result<u32, Refusal> {
-        let Token::Number(number) = self.here().token else { return self.syntax() };
-        self.at += 1;
+        let Token::Number(number) = self.words.here().token else { return self.words.syntax() };
+        self.words.skip();
         Ok(number)
     }
 
     fn file(&mut self, rules: &mut Vec<Parsed>) -> Result<(), Refusal> {
         // The grammar wants a rule or a comment: a file of blanks alone is an error.
         loop {
-            if self.here().token == Token::Comment {
-                self.at += 1;
+            if self.words.here().token == Token::Comment {
+                self.words.skip();
             } else {
-                if self.is("set") {
-                    return self.unknown("set");
+                if self.words.is("set") {
+                    return self.words.unknown("set");
                 }
                 let rule = self.rule()?;
                 rules.push(rule);
             }
-            if self.here().token == Token::End {
+            if self.words.here().token == Token::End {
                 return Ok(());
             }
         }
     }
 
     fn rule(&mut self) -> Result<Parsed, Refusal> {
-        let place = if self.take_sign('@') { Some(self.number()?) } else { None };
-        if matches!(self.here().token, Token::Number(_)) {
-            return self.unknown("a collection number");
+        let place = if self.words.take_sign('@') { Some(self.number()?) } else { None };
+        if matches!(self.words.here().token, Token::Number(_)) {
+            return self.words.unknown("a collection number");
         }
         let action = self.action()?;
-        let out = if self.take("in") {
+        let out = if self.words.take("in") {
             false
-        } else if self.take("out") {
+        } else if self.words.take("out") {
             true
         } else {
-            return self.syntax();
+            return self.words.syntax();
         };
         let mut rule = Rule {
             action,
@@ -269,53 +207,53 @@ impl Parser<'_> {
         self.conditions(&mut rule)?;
         self.keep(&mut rule)?;
         for tail in ["with", "and", "head", "group", "set-tag", "match-tag", "pps", "age", "state-age"] {
-            if self.is(tail) {
-                return self.unknown(tail);
+            if self.words.is(tail) {
+                return self.words.unknown(tail);
             }
         }
-        self.take_sign(';');
-        let starts = match &self.here().token {
+        self.words.take_sign(';');
+        let starts = match &self.words.here().token {
             Token::End | Token::Comment | Token::Sign('@') => true,
             token @ Token::Word(_) => matches!(
-                keyword(token),
+                self.words.keyword_of(token),
                 Some("block" | "pass" | "log" | "count" | "auth" | "preauth" | "skip" | "call" | "set")
             ),
-            Token::Number(_) => return self.unknown("a collection number"),
+            Token::Number(_) => return self.words.unknown("a collection number"),
             _ => false,
         };
         if !starts {
-            return self.syntax();
+            return self.words.syntax();
         }
-        Ok(Parsed { rule, place, line: self.here().line, warning })
+        Ok(Parsed { rule, place, line: self.words.here().line, warning })
     }
 
     fn action(&mut self) -> Result<Action, Refusal> {
-        let action = match keyword(&self.here().token) {
+        let action = match self.words.keyword() {
             Some("block") => {
-                self.at += 1;
-                let answer = match keyword(&self.here().token) {
+                self.words.skip();
+                let answer = match self.words.keyword() {
                     Some("return-icmp") => Answer::Icmp,
                     Some("return-icmp-as-dest") => Answer::IcmpAsDestination,
                     Some("return-rst") => Answer::Reset,
                     _ => return Ok(Action::Block(Answer::None)),
                 };
-                self.at += 1;
-                if self.here().token == Token::Sign('(') {
-                    return self.unknown("a return code");
+                self.words.skip();
+                if self.words.here().token == Token::Sign('(') {
+                    return self.words.unknown("a return code");
                 }
                 return Ok(Action::Block(answer));
             }
             Some("skip") => {
-                self.at += 1;
+                self.words.skip();
                 return Ok(Action::Skip(self.number()?));
             }
             Some("pass") => Action::Pass,
             Some("count") => Action::Count,
             Some("log") => Action::Log,
-            Some(word @ ("auth" | "preauth" | "call")) => return self.unknown(word),
-            _ => return self.syntax(),
+            Some(word @ ("auth" | "preauth" | "call")) => return self.words.unknown(word),
+            _ => return self.words.syntax(),
         };
-        self.at += 1;
+        self.words.skip();
         Ok(action)
     }
 
@@ -323,67 +261,67 @@ impl Parser<'_> {
     fn options(&mut self, rule: &mut Rule) -> Result<Option<String>, Refusal> {
         let mut warning = None;
         loop {
-            match keyword(&self.here().token) {
+            match self.words.keyword() {
                 Some("log") => {
-                    self.at += 1;
+                    self.words.skip();
                     let mut log = Log::default();
                     loop {
-                        if self.take("body") {
+                        if self.words.take("body") {
                             log.body = true;
-                        } else if self.take("first") {
+                        } else if self.words.take("first") {
                             log.first = true;
-                        } else if self.take("or-block") {
+                        } else if self.words.take("or-block") {
                             log.or_block = true;
-                        } else if self.is("level") {
-                            return self.unknown("level");
+                        } else if self.words.is("level") {
+                            return self.words.unknown("level");
                         } else {
                             break;
                         }
                     }
                     if rule.log.replace(log).is_some() {
-                        return self.error("Duplicate log option");
+                        return self.words.error("Duplicate log option");
                     }
                 }
                 Some("quick") => {
                     if std::mem::replace(&mut rule.quick, true) {
-                        return self.error("Duplicate quick option");
+                        return self.words.error("Duplicate quick option");
                     }
-                    self.at += 1;
+                    self.words.skip();
                 }
                 Some("on") => {
-                    self.at += 1;
+                    self.words.skip();
                     let mut on = vec![self.interface(&mut warning)?];
-                    if self.take_sign(',') {
+                    if self.words.take_sign(',') {
                         on.push(self.interface(&mut warning)?);
                     }
-                    if self.is("in-via") || self.is("out-via") {
-                        return self.unknown("in-via or out-via");
+                    if self.words.is("in-via") || self.words.is("out-via") {
+                        return self.words.unknown("in-via or out-via");
                     }
                     if !std::mem::replace(&mut rule.on, on).is_empty() {
-                        return self.error("Duplicate on option");
+                        return self.words.error("Duplicate on option");
                     }
                 }
                 Some(word @ ("dup-to" | "to" | "route-to" | "reply-to" | "fastroute")) => {
                     // `to` may also begin the conditions: then an address or a port follows, not a name.
                     if word != "to" {
-                        return self.unknown(word);
+                        return self.words.unknown(word);
                     }
                     return Ok(warning);
                 }
-                Some(word @ ("tos" | "ttl" | "bpf-v4" | "bpf-v6")) => return self.unknown(word),
+                Some(word @ ("tos" | "ttl" | "bpf-v4" | "bpf-v6")) => return self.words.unknown(word),
                 _ => return Ok(warning),
             }
         }
     }
 
     fn interface(&mut self, warning: &mut Option<String>) -> Result<String, Refusal> {
-        let name = match &self.here().token {
-            token @ Token::Word(name) if keyword(token).is_none() => name.clone(),
-            _ => return self.syntax(),
+        let name = match &self.words.here().token {
+            token @ Token::Word(name) if self.words.keyword_of(token).is_none() => name.clone(),
+            _ => return self.words.syntax(),
         };
-        self.at += 1;
-        if self.take_sign(':') {
-            let line = self.here().line;
+        self.words.skip();
+        if self.words.take_sign(':') {
+            let line = self.words.here().line;
             let number = self.number()?;
             *warning = Some(format!(
                 "{line}: Logical interface {name}:{number} unsupported, use the physical interface {name} instead."
@@ -393,40 +331,40 @@ impl Parser<'_> {
     }
 
     fn conditions(&mut self, rule: &mut Rule) -> Result<(), Refusal> {
-        if self.take("proto") {
+        if self.words.take("proto") {
             rule.conditions = true;
             rule.protocol = self.protocol()?;
         }
-        if !self.take("all") {
-            if self.take("from") {
+        if !self.words.take("all") {
+            if self.words.take("from") {
                 rule.conditions = true;
                 rule.source = self.side(rule.protocol)?;
             }
-            if self.take("to") {
+            if self.words.take("to") {
                 // The grammar's `to` alone does not make a rule with conditions; the address then has nowhere to go.
                 if !rule.conditions {
-                    return self.unknown("to without from or proto");
+                    return self.words.unknown("to without from or proto");
                 }
                 rule.destination = self.side(rule.protocol)?;
             }
         }
-        if self.is("flags") {
+        if self.words.is("flags") {
             if !rule.conditions {
-                return self.error("flags with non-ipf type rule");
+                return self.words.error("flags with non-ipf type rule");
             }
             if rule.protocol != Protocol::Number(6) {
-                return self.error("flags with non-TCP rule");
+                return self.words.error("flags with non-TCP rule");
             }
-            self.at += 1;
-            let set = if self.here().token == Token::Sign('/') { 0 } else { self.flags()? };
-            let mask = if self.take_sign('/') { self.flags()? } else { FLAGS_ALL };
+            self.words.skip();
+            let set = if self.words.here().token == Token::Sign('/') { 0 } else { self.flags()? };
+            let mask = if self.words.take_sign('/') { self.flags()? } else { FLAGS_ALL };
             rule.flags = Some((set, mask));
         }
-        if self.take("icmp-type") {
+        if self.words.take("icmp-type") {
             rule.conditions = true;
             let kind = self.icmp_type()?;
-            let code = if self.take("code") {
-                Some(u8::try_from(self.number()?).or_else(|_| self.unknown("a code over 255"))?)
+            let code = if self.words.take("code") {
+                Some(u8::try_from(self.number()?).or_else(|_| self.words.unknown("a code over 255"))?)
             } else {
                 None
             };
@@ -436,30 +374,30 @@ impl Parser<'_> {
     }
 
     fn protocol(&mut self) -> Result<Protocol, Refusal> {
-        let token = self.here().token.clone();
-        self.at += 1;
+        let token = self.words.here().token.clone();
+        self.words.skip();
         match token {
             Token::Number(number) => match u8::try_from(number) {
                 Ok(number) => Ok(Protocol::Number(number)),
-                Err(_) => self.unknown("a protocol over 255"),
+                Err(_) => self.words.unknown("a protocol over 255"),
             },
-            Token::Word(name) if self.here().token == Token::Sign('/') => {
-                self.at += 1;
-                let second = self.here().token == Token::Word("udp".to_owned());
+            Token::Word(name) if self.words.here().token == Token::Sign('/') => {
+                self.words.skip();
+                let second = self.words.here().token == Token::Word("udp".to_owned());
                 if name != "tcp" || !second {
-                    return self.syntax();
+                    return self.words.syntax();
                 }
-                self.at += 1;
+                self.words.skip();
                 Ok(Protocol::TcpUdp)
             }
             Token::Word(name) if name == "tcp-udp" => Ok(Protocol::TcpUdp),
             Token::Word(name) => match names::protocol(&name) {
                 Some(number) => Ok(Protocol::Number(number)),
-                None => self.error("protocol unknown"),
+                None => self.words.error("protocol unknown"),
             },
             _ => {
-                self.at -= 1;
-                self.syntax()
+                self.words.put_back();
+                self.words.syntax()
             }
         }
     }
@@ -467,11 +405,11 @@ impl Parser<'_> {
     /// An address, a port, or both.
     fn side(&mut self, protocol: Protocol) -> Result<Side, Refusal> {
         let mut side = Side::ANY;
-        if !self.is("port") {
-            side.not = self.take_sign('!');
+        if !self.words.is("port") {
+            side.not = self.words.take_sign('!');
             side.address = self.address()?;
         }
-        if self.take("port") {
+        if self.words.take("port") {
             side.ports = Some(self.ports(protocol)?);
         }
         Ok(side)
@@ -479,38 +417,38 @@ impl Parser<'_> {
 
     /// An address with its mask; none for `any` and for what means the same.
     fn address(&mut self) -> Result<Option<(IpAddr, IpAddr)>, Refusal> {
-        let token = self.here().token.clone();
+        let token = self.words.here().token.clone();
         let address: IpAddr = match token {
             Token::Word(word) if word.eq_ignore_ascii_case("any") => {
-                self.at += 1;
+                self.words.skip();
                 return Ok(None);
             }
             Token::Word(word) if ["pool", "hash"].iter().any(|name| word.eq_ignore_ascii_case(name)) => {
-                return self.unknown("pools and hashes");
+                return self.words.unknown("pools and hashes");
             }
-            Token::Word(_) if keyword(&token).is_some() => return self.syntax(),
+            Token::Word(_) if self.words.keyword_of(&token).is_some() => return self.words.syntax(),
             // ipf asks the host's files and DNS for it, or takes it for the rule's interface.
-            Token::Word(_) => return self.unknown("a name for an address"),
-            Token::Sign('(') => return self.unknown("a list"),
-            Token::Hex(_) => return self.unknown("a hexadecimal address"),
+            Token::Word(_) => return self.words.unknown("a name for an address"),
+            Token::Sign('(') => return self.words.unknown("a list"),
+            Token::Hex(_) => return self.words.unknown("a hexadecimal address"),
             Token::Ipv6(address) => {
-                self.at += 1;
+                self.words.skip();
                 if !self.v6 {
-                    return self.unknown("an IPv6 address without -6");
+                    return self.words.unknown("an IPv6 address without -6");
                 }
                 address.into()
             }
             Token::Number(_) => {
                 let address = self.octets()?;
                 if self.v6 {
-                    return self.unknown("an IPv4 address with -6");
+                    return self.words.unknown("an IPv4 address with -6");
                 }
                 address.into()
             }
-            _ => return self.syntax(),
+            _ => return self.words.syntax(),
         };
         let bits = if self.v6 { 128 } else { 32 };
-        let mask = if self.take_sign('/') || self.take("mask") {
+        let mask = if self.words.take_sign('/') || self.words.take("mask") {
             self.mask(bits)?
         } else {
             mask_of_length(bits, u32::from(bits))
@@ -529,70 +467,70 @@ impl Parser<'_> {
     fn octets(&mut self) -> Result<Ipv4Addr, Refusal> {
         let mut octets = [0; 4];
         for (place, octet) in octets.iter_mut().enumerate() {
-            if place > 0 && !self.take_sign('.') {
+            if place > 0 && !self.words.take_sign('.') {
                 break;
             }
-            let Token::Number(number) = self.here().token else { return self.syntax() };
+            let Token::Number(number) = self.words.here().token else { return self.words.syntax() };
             match u8::try_from(number) {
                 Ok(number) => *octet = number,
                 // The first number is judged with the second, so it is the second that the error names.
-                Err(_)
-                    if place == 0
-                        && self.words.get(self.at + 1).is_some_and(|next| next.token == Token::Sign('.')) =>
-                {
-                    self.at += 2;
-                    let Token::Number(_) = self.here().token else { return self.syntax() };
-                    return self.error("Invalid octet string for IP address");
+                Err(_) if place == 0 && self.words.is_before('.') => {
+                    self.words.skip();
+                    self.words.skip();
+                    let Token::Number(_) = self.words.here().token else { return self.words.syntax() };
+                    return self.words.error("Invalid octet string for IP address");
                 }
-                Err(_) if place == 0 => return self.unknown("an address of one number"),
-                Err(_) => return self.error("Invalid octet string for IP address"),
+                Err(_) if place == 0 => return self.words.unknown("an address of one number"),
+                Err(_) => return self.words.error("Invalid octet string for IP address"),
             }
-            self.at += 1;
+            self.words.skip();
         }
         Ok(octets.into())
     }
 
     fn mask(&mut self, bits: u8) -> Result<IpAddr, Refusal> {
-        match self.here().token {
+        match self.words.here().token {
             Token::Number(number) => {
-                let dotted = self.words.get(self.at + 1).is_some_and(|next| next.token == Token::Sign('.'));
+                let dotted = self.words.is_before('.');
                 if dotted {
                     if self.v6 {
-                        return self.unknown("a dotted mask with -6");
+                        return self.words.unknown("a dotted mask with -6");
                     }
                     return Ok(self.octets()?.into());
                 }
-                self.at += 1;
+                self.words.skip();
                 // The parser has to look at the next word first, to see that no point follows: the error names that one.
                 if number > u32::from(bits) {
-                    return self.error("Bad value specified for netmask");
+                    return self.words.error("Bad value specified for netmask");
                 }
                 Ok(mask_of_length(bits, number))
             }
             Token::Hex(number) if !self.v6 => {
-                self.at += 1;
+                self.words.skip();
                 Ok(Ipv4Addr::from(number).into())
             }
-            Token::Word(_) => self.unknown("a mask by name"),
-            _ => self.syntax(),
+            Token::Word(_) => self.words.unknown("a mask by name"),
+            _ => self.words.syntax(),
         }
     }
 
     fn ports(&mut self, protocol: Protocol) -> Result<Ports, Refusal> {
-        let compare = match self.here().token.clone() {
+        let compare = match self.words.here().token.clone() {
             Token::Sign('=') => "eq",
             Token::Compare(name) => name,
             // A word may be a comparison, or the service with which a range begins.
-            ref token @ Token::Word(_) => keyword(token)
+            ref token @ Token::Word(_) => self
+                .words
+                .keyword_of(token)
                 .filter(|name| ["eq", "ne", "lt", "le", "gt", "ge"].contains(name))
                 .unwrap_or("range"),
             Token::Number(_) => "range",
-            _ => return self.syntax(),
+            _ => return self.words.syntax(),
         };
         if compare != "range" {
-            self.at += 1;
-            if self.here().token == Token::Sign('(') {
-                return self.unknown("a list");
+            self.words.skip();
+            if self.words.here().token == Token::Sign('(') {
+                return self.words.unknown("a list");
             }
             let port = self.port(protocol)?;
             return Ok(match compare {
@@ -605,11 +543,11 @@ impl Parser<'_> {
             });
         }
         let first = self.port(protocol)?;
-        let range = self.here().token.clone();
+        let range = self.words.here().token.clone();
         if !matches!(range, Token::Range(_) | Token::Sign(':')) {
-            return self.syntax();
+            return self.words.syntax();
         }
-        self.at += 1;
+        self.words.skip();
         let second = self.port(protocol)?;
         Ok(match range {
             Token::Range("<>") => Ports::Outside(first, second),
@@ -619,68 +557,70 @@ impl Parser<'_> {
     }
 
     fn port(&mut self, protocol: Protocol) -> Result<u16, Refusal> {
-        let port = match &self.here().token {
-            Token::Number(number) => u16::try_from(*number).or_else(|_| self.error("invalid port number"))?,
+        let port = match &self.words.here().token {
+            Token::Number(number) => {
+                u16::try_from(*number).or_else(|_| self.words.error("invalid port number"))?
+            }
             Token::Word(name) => match names::port(name, protocol) {
                 Some(port) => port,
-                None => return self.error("service unknown"),
+                None => return self.words.error("service unknown"),
             },
-            _ => return self.syntax(),
+            _ => return self.words.syntax(),
         };
-        self.at += 1;
+        self.words.skip();
         Ok(port)
     }
 
     fn flags(&mut self) -> Result<u8, Refusal> {
-        let bits = match &self.here().token {
+        let bits = match &self.words.here().token {
             Token::Word(letters) => match flag_bits(letters) {
                 Some(bits) => bits,
                 // tcpflags() makes nothing of letters that it does not know.
-                None => return self.unknown("such TCP flags"),
+                None => return self.words.unknown("such TCP flags"),
             },
-            Token::Number(_) | Token::Hex(_) => return self.unknown("TCP flags by number"),
-            _ => return self.syntax(),
+            Token::Number(_) | Token::Hex(_) => return self.words.unknown("TCP flags by number"),
+            _ => return self.words.syntax(),
         };
-        self.at += 1;
+        self.words.skip();
         Ok(bits)
     }
 
     fn icmp_type(&mut self) -> Result<u8, Refusal> {
-        let kind = match &self.here().token {
+        let kind = match &self.words.here().token {
             Token::Number(number) => match u8::try_from(*number) {
                 Ok(number) => number,
-                Err(_) => return self.unknown("an ICMP type over 255"),
+                Err(_) => return self.words.unknown("an ICMP type over 255"),
             },
-            Token::Word(_) if self.v6 => return self.unknown("an ICMP type by name with -6"),
+            Token::Word(_) if self.v6 => return self.words.unknown("an ICMP type by name with -6"),
             Token::Word(name) => match names::icmp_type(&name.to_ascii_lowercase()) {
                 Some(number) => number,
-                None => return self.syntax(),
+                None => return self.words.syntax(),
             },
-            Token::Sign('(') => return self.unknown("a list"),
-            _ => return self.syntax(),
+            Token::Sign('(') => return self.words.unknown("a list"),
+            _ => return self.words.syntax(),
         };
-        self.at += 1;
+        self.words.skip();
         Ok(kind)
     }
 
     fn keep(&mut self, rule: &mut Rule) -> Result<(), Refusal> {
         for _ in 0..2 {
-            if !self.take("keep") {
+            if !self.words.take("keep") {
                 break;
             }
-            let kept = if self.take("state") {
+            let kept = if self.words.take("state") {
                 &mut rule.keep_state
-            } else if self.take("frags") || self.take("frag") {
+            } else if self.words.take("frags") || self.words.take("frag") {
                 &mut rule.keep_frags
             } else {
-                return self.syntax();
+                return self.words.syntax();
             };
             if std::mem::replace(kept, true) {
-                self.at -= 1;
-                return self.syntax();
+                self.words.put_back();
+                return self.words.syntax();
             }
-            if self.here().token == Token::Sign('(') {
-                return self.unknown("options of keep");
+            if self.words.here().token == Token::Sign('(') {
+                return self.words.unknown("options of keep");
             }
         }
         Ok(())
