@@ -46,6 +46,9 @@ pub struct State {
     pub boot: Option<BTreeMap<String, String>>,
     /// The physical links, once asked for.
     pub links: Option<Vec<Link>>,
+    /// The link on which a network was found, if one had to be looked for.
+    #[serde(skip)]
+    pub live_link: Option<String>,
     /// What `ifconfig` last said about addresses, until something is changed.
     #[serde(skip)]
     pub interfaces: Option<Vec<Interface>>,

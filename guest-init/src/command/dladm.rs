@@ -11,18 +11,45 @@ const PROGRAM: &str = "/usr/sbin/dladm";
 /// The longest name of a datalink (illumos `sys/mac.h`, `MAXLINKNAMELEN` without its zero).
 const LONGEST_NAME: usize = 31;
 
+/// Whether a network answers on a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LinkState {
+    /// It does.
+    Up,
+    /// It does not.
+    Down,
+    /// The driver has not found out.
+    Unknown,
+}
+
 /// Attaches the drivers of all network devices, so that their links exist. What has happened does not happen again: it
 /// does no harm that the platform's network service does the same later, or has done it (illumos
 /// `usr/src/cmd/dladm/dladm.c`, `do_init_phys`).
-pub fn init_phys(commands: &mut dyn Commands) -> Result<()> {
-    // Without it nothing can be found out, and it changes nothing that would not be so a moment later.
-    commands.text(&Invocation::reads(PROGRAM, ["init-phys"])).map(drop)
+pub fn init_phys() -> Invocation {
+    Invocation::changes(PROGRAM, ["init-phys"])
 }
 
 /// The physical links with their Ethernet addresses.
 pub fn physical(commands: &mut dyn Commands) -> Result<Vec<Link>> {
     let invocation = Invocation::reads(PROGRAM, ["show-phys", "-m", "-p", "-o", "link,address"]);
     Ok(links(&commands.text(&invocation)?))
+}
+
+/// The physical links, each with its state. A link that nothing has open is in no state that anybody
+/// knows, with most drivers, whether there is a cable in it or not (illumos `usr/src/cmd/dladm/dladm.c`, `get_linkstate`).
+pub fn states(commands: &mut dyn Commands) -> Result<Vec<(String, LinkState)>> {
+    let invocation = Invocation::reads(PROGRAM, ["show-phys", "-p", "-o", "link,state"]);
+    let text = commands.text(&invocation)?;
+    let state = |word: &str| match word {
+        "up" => LinkState::Up,
+        "down" => LinkState::Down,
+        _ => LinkState::Unknown,
+    };
+    Ok(text
+        .lines()
+        .map(fields)
+        .filter_map(|fields| Some((fields.first()?.clone(), state(fields.get(1)?))))
+        .collect())
 }
 
 /// The physical links in the lines of `link,address`. A link with several addresses is there with its first. What is no

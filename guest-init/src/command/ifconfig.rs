@@ -47,6 +47,11 @@ pub fn plumb(link: &str) -> Invocation {
     Invocation::changes(PROGRAM, [link, "plumb"])
 }
 
+/// Takes the IPv4 part of a link away.
+pub fn unplumb(link: &str) -> Invocation {
+    Invocation::changes(PROGRAM, [link, "unplumb"])
+}
+
 /// Gives a link its IPv4 part with an address.
 pub fn plumb_with(link: &str, address: Subnet) -> Invocation {
     Invocation::changes(PROGRAM, [link, "plumb", &address.to_string(), "up"])

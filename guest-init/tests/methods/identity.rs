@@ -5,8 +5,10 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 
 use guest_init::phase::identity::config::Config;
 use kiln_shim::{Counts, Moment};
+use kiln_simulator::{Hardware, Nic};
 use serde_json::{Value, json};
 
+use crate::simulated;
 use crate::stage::Stage;
 
 const CONFIG: &str = "/lib/svc/method/smartdc-config";
@@ -162,6 +164,55 @@ fn a_host_that_never_spoke_leaves_a_guest_that_asks_for_an_address() {
     assert_eq!(boot(&silent).0, json!([]));
     let config = read(&silent, "/usbkey/config");
     assert_eq!(lines(&config), ["admin_nic=02:08:20:00:00:00", "etherstub=vswitch0"]);
+}
+
+/// A guest of a silent host that has never booted, on a machine with two cards, of which those with these numbers have a cable.
+fn unknown_guest(cables: &[u8]) -> Stage {
+    let stage = Stage::new();
+    let mut first = state();
+    first.as_object_mut().expect("an object").remove("links");
+    switch_on(&stage, &first);
+    let mut hardware = Hardware::usual("20141030T081701Z");
+    let nic = |number| Nic {
+        link: format!("e1000g{number}"),
+        mac: format!("02:08:20:00:00:0{number}"),
+        up: cables.contains(&number),
+        dhcp: None,
+    };
+    hardware.nics = [0, 1].map(nic).into();
+    simulated::install(&stage, &hardware);
+    stage
+}
+
+#[test]
+fn hazard_17_when_nobody_says_which_card_it_is_the_one_with_a_cable_is_taken() {
+    for (cables, mac) in [(&[1][..], "01"), (&[0, 1], "00"), (&[], "00")] {
+        let stage = unknown_guest(cables);
+        assert_eq!(boot(&stage).0, json!([]), "{cables:?}");
+        let config = read(&stage, "/usbkey/config");
+        let nic = format!("admin_nic=02:08:20:00:00:{mac}");
+        assert_eq!(lines(&config), [&*nic, "etherstub=vswitch0"], "{cables:?}");
+        let network = simulated::world(&stage).runtime.network;
+        assert_eq!((network.links.len(), network.interfaces.len()), (2, 0), "all is as it was found");
+
+        let run = simulated::commands_run(&stage, 0).len();
+        assert_eq!(boot(&stage), (json!([]), json!([])), "{cables:?}");
+        assert_eq!(simulated::commands_run(&stage, run), [""; 0], "what was found out is not asked again");
+    }
+}
+
+#[test]
+fn a_card_that_is_known_is_not_looked_for() {
+    let stage = unknown_guest(&[1]);
+    fs::write(stage.path("/usbkey/config"), "# mine\nadmin_nic=2:8:20:0:0:0\n").expect("written");
+    assert_eq!(boot(&stage).0, json!([]));
+    assert_eq!(
+        simulated::commands_run(&stage, 0),
+        ["/usr/sbin/dladm init-phys", "/usr/sbin/dladm show-phys -m -p -o link,address"]
+    );
+    let other = unknown_guest(&[1]);
+    assert_eq!(other.method(&[CONFIG, "--plan"]).code, Some(0));
+    assert_eq!(simulated::commands_run(&other, 0), [""; 0], "a plan attaches no drivers");
 }
 
 #[test]

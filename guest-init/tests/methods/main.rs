@@ -4,6 +4,7 @@
 
 mod identity;
 mod setup;
+mod simulated;
 mod stage;
 
 use std::fs;

@@ -4,21 +4,17 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::net::IpAddr;
 use std::os::unix::fs::{MetadataExt, symlink};
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::OnceLock;
+use std::path::Path;
 
 use guest_mdata::wire;
-use kiln_shim::guests;
 use kiln_simulator::network::model::{From, Model, Service};
-use kiln_simulator::program::Logged;
-use kiln_simulator::{Hardware, Nic, World, commands};
+use kiln_simulator::{Hardware, Nic, commands};
 use serde_json::{Value, json};
 
+use crate::simulated::{self, commands_run, world};
 use crate::stage::Stage;
 
 const SETUP: &str = "/lib/svc/method/smartos-setup";
-const MACHINE: &str = "/.simulator";
 const KEYS: &str = "/opt/custom/root/.ssh/authorized_keys";
 
 /// How many commands the phase may run when a guest with one card boots.
@@ -43,33 +39,10 @@ fn machine(key: &str) -> Value {
     })
 }
 
-/// The simulator, for any root folder.
-fn simulator() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        const TARGET: &str = "x86_64-unknown-linux-musl";
-        let mut cargo = guests::cargo();
-        cargo.args([
-            "build",
-            "--quiet",
-            "--locked",
-            "--package",
-            "kiln-simulator",
-            "--bin",
-            "simulator",
-            "--target",
-        ]);
-        assert!(cargo.arg(TARGET).status().expect("cargo starts").success());
-        kiln_harness::scratch::target_folder().join(TARGET).join("debug/simulator")
-    })
-}
-
 /// A guest right before the phase: its pool is mounted, and the platform's network service has done its part.
 fn guest(key: &str) -> Stage {
     let stage = Stage::of(machine(key));
-    for folder in
-        ["/etc/svc/volatile/guest-init", "/etc/default", "/root", "/opt/custom/root", "/.simulator/boot"]
-    {
+    for folder in ["/etc/svc/volatile/guest-init", "/etc/default", "/root", "/opt/custom/root"] {
         fs::create_dir_all(stage.path(folder)).expect("a folder");
     }
     for (path, text) in [
@@ -89,19 +62,7 @@ fn guest(key: &str) -> Stage {
     let mut hardware = Hardware::usual("20141030T081701Z");
     hardware.nics =
         vec![Nic { link: "e1000g0".into(), mac: "02:08:20:00:00:00".into(), up: true, dhcp: None }];
-    fs::write(stage.path("/.simulator/hardware.json"), serde_json::to_vec(&hardware).expect("JSON"))
-        .expect("written");
-    // By another process, because what this one has open for writing could not be started by a thread of its own.
-    let program = stage.path("/.simulator/program");
-    assert!(Command::new("cp").arg(simulator()).arg(&program).status().expect("cp starts").success());
-    for command in commands::all() {
-        let path = stage.path(command.path);
-        fs::create_dir_all(path.parent().expect("a folder")).expect("made");
-        // Some are there under the same name for several eras.
-        if !path.exists() {
-            fs::hard_link(&program, path).expect("linked");
-        }
-    }
+    simulated::install(&stage, &hardware);
     let mut world = world(&stage);
     world.runtime.network.start_loopback();
     for line in [
@@ -119,10 +80,6 @@ fn guest(key: &str) -> Stage {
     stage
 }
 
-fn world(stage: &Stage) -> World {
-    World::load(&stage.path(MACHINE), &stage.path("/")).expect("a machine")
-}
-
 /// Runs the phase; gives what failed and what it changed.
 fn boot(stage: &Stage) -> (BTreeSet<String>, Value) {
     assert_eq!(stage.method(&[SETUP, "start"]).code, Some(0));
@@ -137,14 +94,6 @@ fn boot(stage: &Stage) -> (BTreeSet<String>, Value) {
         failed.remove("services");
     }
     (failed, result["changed"].clone())
-}
-
-/// The commands that were run since `before`.
-fn commands_run(stage: &Stage, before: usize) -> Vec<String> {
-    let log = fs::read_to_string(stage.path("/.simulator/commands.log")).unwrap_or_default();
-    let lines = log.lines().skip(before);
-    let read = |line| serde_json::from_str::<Logged>(line).expect("a line").argv.join(" ");
-    lines.map(read).collect()
 }
 
 fn passes(stage: &Stage, from: From, to: &str, service: Service) -> bool {

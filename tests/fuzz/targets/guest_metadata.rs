@@ -66,6 +66,7 @@ fuzz_target!(|input: &[u8]| {
     let wanted = wanted(&Facts {
         nics: &nics.nics,
         links: known_links,
+        last_resort: None,
         resolvers: &resolvers,
         domain: domain.as_deref(),
         hostname: settings.hostname.as_deref(),

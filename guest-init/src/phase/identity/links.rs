@@ -19,7 +19,7 @@ const TRIES: u32 = 3;
 /// The pause before it is tried again.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// The step: finds out the links, once a boot.
+/// The step: attaches the drivers and finds out the links, once a boot.
 pub struct Links;
 
 impl Step for Links {
@@ -28,13 +28,17 @@ impl Step for Links {
     }
 
     fn check(&self, guest: &mut Guest<'_>) -> Result<Finding> {
-        if guest.state.links.is_some() {
-            return Ok(Finding::Done);
-        }
+        Ok(match guest.state.links {
+            Some(_) => Finding::Done,
+            None => Finding::Needed("the drivers of the network cards are attached".to_owned()),
+        })
+    }
+
+    fn apply(&self, guest: &mut Guest<'_>) -> Result<()> {
         let mut tried = 1;
         let links = loop {
-            let found = dladm::init_phys(guest.commands).and_then(|()| dladm::physical(guest.commands));
-            match found {
+            let attached = guest.commands.text(&dladm::init_phys());
+            match attached.and_then(|_| dladm::physical(guest.commands)) {
                 Ok(links) => break links,
                 Err(error) if tried == TRIES => {
                     return Err(error.context("the links of this machine are unknown; the host is believed"));
@@ -52,11 +56,6 @@ impl Step for Links {
             guest.log.line(&format!("{} has the Ethernet address {mac}", link.name));
         }
         guest.state.links = Some(links);
-        Ok(Finding::Done)
-    }
-
-    fn apply(&self, _: &mut Guest<'_>) -> Result<()> {
-        // To look is all there is to do.
         Ok(())
     }
 }

@@ -12,6 +12,7 @@ pub mod ask;
 pub mod config;
 mod console;
 pub mod links;
+mod live;
 pub mod metadata;
 pub mod nics;
 pub mod nodename;

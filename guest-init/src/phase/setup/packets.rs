@@ -68,7 +68,7 @@ impl Machine {
         fs::create_dir_all(world.path("/.simulator")).expect("made");
         let mut machine = Self { world, changes: Vec::new(), _root: root };
         machine.world.runtime.network.start_loopback();
-        dladm::init_phys(&mut machine).expect("there are links");
+        machine.must(&dladm::init_phys());
         machine.must(&ifconfig::plumb_with("e1000g0", "10.0.0.5/24".parse().expect("an address")));
         machine.must(&dladm::create_etherstub("vswitch0"));
         machine.must(&Invocation::changes("/usr/sbin/route", ["-n", "add", "default", "10.0.0.1"]));

@@ -183,6 +183,7 @@ mod tests {
         wanted(&Facts {
             nics: &nics,
             links: Some(links),
+            last_resort: None,
             resolvers: &["8.8.8.8".parse().expect("an address")],
             domain: None,
             hostname: Some("web"),

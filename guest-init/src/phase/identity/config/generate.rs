@@ -34,6 +34,8 @@ pub struct Facts<'a> {
     pub nics: &'a [Nic],
     /// The links of the machine, if they are known.
     pub links: Option<&'a [Link]>,
+    /// The link that is taken if none is known to be this guest's, rather than the first.
+    pub last_resort: Option<&'a Link>,
     /// The name servers.
     pub resolvers: &'a [IpAddr],
     /// The DNS domain.
@@ -51,6 +53,8 @@ pub struct Wanted {
     pub lines: Vec<Line>,
     /// What the owner should know.
     pub notes: Vec<String>,
+    /// Whether no link is known to be this guest's, so that one was taken on the off chance.
+    pub is_last_resort: bool,
 }
 
 impl Wanted {
@@ -105,9 +109,10 @@ pub fn wanted(facts: &Facts<'_>) -> Option<Wanted> {
         main_interface(&mut wanted, admin);
     } else {
         // The host does not know this machine's interfaces, or is silent: any address is better than none.
-        let first = facts.links?.first()?;
-        wanted.notes.push(format!("the network comes from a DHCP server on {}", first.name));
-        wanted.add("admin_nic", &MacAddress(first.mac));
+        let link = facts.last_resort.or(facts.links?.first())?;
+        wanted.notes.push(format!("the network comes from a DHCP server on {}", link.name));
+        wanted.add("admin_nic", &MacAddress(link.mac));
+        wanted.is_last_resort = true;
     }
     if !facts.resolvers.is_empty() {
         let resolvers: Vec<String> =
@@ -190,8 +195,15 @@ mod tests {
 
     fn made(nics: &str, links: Option<&[Link]>) -> Option<Wanted> {
         let nics = nics::read(nics.as_bytes()).nics;
-        let facts =
-            Facts { nics: &nics, links, resolvers: &[], domain: None, hostname: None, etherstub: "vswitch0" };
+        let facts = Facts {
+            nics: &nics,
+            links,
+            last_resort: None,
+            resolvers: &[],
+            domain: None,
+            hostname: None,
+            etherstub: "vswitch0",
+        };
         wanted(&facts)
     }
 
@@ -245,6 +257,7 @@ mod tests {
         assert_eq!(wanted.notes, ["no link of this machine has net0's Ethernet address 02:08:20:00:00:00"]);
         let wanted = made(nics, Some(&[link(7), link(8)])).expect("made");
         assert_eq!(value(&wanted, "admin_nic"), Some("02:08:20:00:00:07"));
+        assert!(wanted.is_last_resort);
         assert_eq!(made(nics, Some(&[])), None);
         assert_eq!(made("[]", None), None);
     }
@@ -258,6 +271,7 @@ mod tests {
         let facts = Facts {
             nics: &[],
             links: Some(&links),
+            last_resort: None,
             resolvers: &resolvers,
             domain: Some("example.com"),
             hostname: Some("web"),
@@ -298,7 +312,7 @@ mod tests {
                 .collect();
             let nics = nics::read(serde_json::Value::from(nics).to_string().as_bytes()).nics;
             let facts = Facts {
-                nics: &nics, links: None, resolvers: &[], domain: Some(&domain), hostname: Some(&hostname), etherstub: "$(reboot)",
+                nics: &nics, links: None, last_resort: None, resolvers: &[], domain: Some(&domain), hostname: Some(&hostname), etherstub: "$(reboot)",
             };
             if let Some(wanted) = wanted(&facts) {
                 let config = Config::parse(format::text(&wanted.lines).as_bytes());

@@ -5,17 +5,20 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use guest_mdata::values::MacAddress;
 
 use super::decide::{self, Decision, Known};
 use super::format::{self, Config};
 use super::generate::{self, Facts, Wanted};
 use crate::engine::{Finding, Guest, Step};
 use crate::files;
+use crate::phase::identity::live;
 use crate::phase::identity::metadata;
 use crate::phase::identity::nics;
 use crate::phase::identity::places;
 use crate::phase::identity::settings::{self, CONFIG};
 use crate::phase::storage;
+use crate::state::Link;
 
 /// The step.
 pub struct ConfigFile;
@@ -41,7 +44,10 @@ impl Step for ConfigFile {
     }
 
     fn apply(&self, guest: &mut Guest<'_>) -> Result<()> {
-        let work = work(guest)?;
+        let mut work = self::work(guest)?;
+        if work.is_last_resort && guest.state.live_link.is_none() && look_for_network(guest) {
+            work = self::work(guest)?;
+        }
         let mut failed = Vec::new();
         if let Some(text) = &work.in_memory {
             guest.log.warn(&format!(
@@ -89,6 +95,8 @@ struct Work {
     metadata_on_key: Option<Vec<u8>>,
     /// Paths and contents of second copies.
     in_pool: Vec<(&'static str, Vec<u8>)>,
+    /// Whether the new text names a link on the off chance.
+    is_last_resort: bool,
     /// Why there is something to do.
     reasons: Vec<String>,
     /// What was left out of what the host said.
@@ -134,8 +142,8 @@ fn work(guest: &mut Guest<'_>) -> Result<Work> {
     let has_key = places::has_key(guest) && existing.is_ok();
     let existing = existing.unwrap_or_default();
     let links = guest.state.links.clone();
-    let wanted = wanted(guest, &mut work);
     let parsed = existing.as_deref().map(Config::parse);
+    let wanted = wanted(guest, parsed.as_ref(), &mut work);
     let parsed_copy = copy.as_deref().map(Config::parse);
     let known = Known {
         platform: &guest.platform,
@@ -170,6 +178,8 @@ fn work(guest: &mut Guest<'_>) -> Result<Work> {
             );
         }
     }
+    let is_written = work.config_on_key.is_some() || work.in_memory.is_some();
+    work.is_last_resort = is_written && wanted.0.is_some_and(|wanted| wanted.is_last_resort);
     if has_key && work.in_memory.is_none() {
         let config = is_worth_a_copy.then(|| work.settled.clone());
         copies(guest, &mut work, config, copy.as_deref())?;
@@ -177,9 +187,29 @@ fn work(guest: &mut Guest<'_>) -> Result<Work> {
     Ok(work)
 }
 
+/// Looks for a link that leads to a network, and notes it. Whether one was found where there was a choice.
+fn look_for_network(guest: &mut Guest<'_>) -> bool {
+    let links = guest.state.links.clone().unwrap_or_default();
+    if links.len() < 2 {
+        return false;
+    }
+    guest.state.live_link = live::first_up(&links, guest.commands, guest.clock, guest.log);
+    guest.state.live_link.is_some()
+}
+
+/// The link to take when none is known to be this guest's: the one on which a network was found, now or when the file was made.
+fn last_resort<'a>(guest: &'a Guest<'_>, existing: Option<&Config>) -> Option<&'a Link> {
+    let mut links = guest.state.links.iter().flatten();
+    if let Some(name) = &guest.state.live_link {
+        return links.find(|link| link.name == *name);
+    }
+    let mac: MacAddress = existing.filter(|config| config.is_ours)?.get("admin_nic")?.parse().ok()?;
+    links.find(|link| link.mac == mac.0)
+}
+
 /// The lines that follow from what is known, and whether the host says so now.
-fn wanted(guest: &mut Guest<'_>, work: &mut Work) -> (Option<Wanted>, bool) {
-    // The file itself has no say in what it is to be.
+fn wanted(guest: &mut Guest<'_>, existing: Option<&Config>, work: &mut Work) -> (Option<Wanted>, bool) {
+    // The file itself has no say in what it is to be, but for what was found out when it was made.
     let (settings, notes) = settings::with_config(&Config::default(), guest.metadata);
     let nics = nics::load(guest.metadata);
     let resolvers = settings::resolvers(guest.metadata);
@@ -187,6 +217,7 @@ fn wanted(guest: &mut Guest<'_>, work: &mut Work) -> (Option<Wanted>, bool) {
     let facts = Facts {
         nics: &nics.nics,
         links: guest.state.links.as_deref(),
+        last_resort: last_resort(guest, existing),
         resolvers: &resolvers,
         domain: domain.as_deref(),
         hostname: settings.hostname.as_deref(),
