@@ -57,9 +57,13 @@ pub fn plumb_with(link: &str, address: Subnet) -> Invocation {
     Invocation::changes(PROGRAM, [link, "plumb", &address.to_string(), "up"])
 }
 
-/// Gives a link its IPv6 part: the link-local address, and whatever routers announce.
-pub fn plumb_ipv6(link: &str) -> Invocation {
-    Invocation::changes(PROGRAM, [link, "inet6", "plumb", "up"])
+/// Gives a link its IPv6 part: the link-local address, and whatever routers announce; with packets of at most `mtu` bytes.
+pub fn plumb_ipv6(link: &str, mtu: Option<u16>) -> Invocation {
+    let mtu = mtu.map(|mtu| mtu.to_string());
+    let mut arguments = vec![link, "inet6", "plumb"];
+    arguments.extend(mtu.iter().flat_map(|mtu| ["mtu", mtu.as_str()]));
+    arguments.push("up");
+    Invocation::changes(PROGRAM, arguments)
 }
 
 /// Sets the first IPv4 address of a link.
@@ -83,6 +87,11 @@ pub fn add(link: &str, address: Subnet) -> Invocation {
 /// Sets the size of a link's largest packet for IPv4.
 pub fn set_mtu(link: &str, mtu: u16) -> Invocation {
     Invocation::changes(PROGRAM, [link, "mtu", &mtu.to_string()])
+}
+
+/// The same for IPv6, which has one of its own.
+pub fn set_mtu_ipv6(link: &str, mtu: u16) -> Invocation {
+    Invocation::changes(PROGRAM, [link, "inet6", "mtu", &mtu.to_string()])
 }
 
 /// Asks a DHCP server for the first IPv4 address of a link.

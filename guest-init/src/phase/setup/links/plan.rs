@@ -13,6 +13,9 @@ use crate::state::Link;
 /// The smallest packet size with which IPv4 is of use: every host must be able to take so much (RFC 791).
 const LEAST_MTU: u16 = 576;
 
+/// The smallest with which IPv6 works at all (RFC 8200, section 5). The kernel takes no smaller one.
+const LEAST_MTU_IPV6: u16 = 1280;
+
 /// The most addresses of a card that are looked at.
 const MOST_ADDRESSES: usize = 32;
 
@@ -105,7 +108,7 @@ impl<'a> Card<'a> {
         let place = self.ipv4.iter().find(|interface| interface.unit == 0);
         let is_dhcp = place.is_some_and(|place| place.has("DHCP"));
         let has_first = is_dhcp || place.is_some_and(|place| place.address.is_some());
-        let mut mtu = self.mtu(plan);
+        let mut mtu = self.mtu(&self.ipv4, LEAST_MTU, plan);
         match *first {
             _ if has_first && self.is_admin => {}
             Wanted::Static(address, prefix) if has_first => self.add_static(plan, address, prefix),
@@ -171,13 +174,14 @@ impl<'a> Card<'a> {
         self.add(plan, ifconfig::add(self.link, Subnet { address: address.into(), prefix }));
     }
 
-    /// The size of packets, if it has to be changed. A network of a fabric has smaller ones than the card could send. Larger
-    /// ones than the card's would be refused.
-    fn mtu(&self, plan: &mut Plan) -> Option<u16> {
+    /// The size of packets of a family, if it has to be changed. A network of a fabric has smaller ones than the card could
+    /// send. Larger ones than the card's would be refused.
+    fn mtu(&self, interfaces: &[&Interface], least: u16, plan: &mut Plan) -> Option<u16> {
         let wanted = self.nic.mtu?;
-        let current = self.ipv4.first().map_or(1500, |interface| interface.mtu);
-        if wanted < LEAST_MTU || u32::from(wanted) > current {
-            self.note(plan, format_args!("packets of {wanted} bytes are not possible here"));
+        let current = interfaces.first().map_or(1500, |interface| interface.mtu);
+        if wanted < least || u32::from(wanted) > current {
+            let family = if least == LEAST_MTU { "" } else { " of IPv6" };
+            self.note(plan, format_args!("packets{family} of {wanted} bytes are not possible here"));
             return None;
         }
         (u32::from(wanted) != current).then_some(wanted)
@@ -205,8 +209,11 @@ impl<'a> Card<'a> {
                 Address::Static(_) | Address::Dhcp => {}
             }
         }
+        let mtu = if has_any { self.mtu(&self.ipv6, LEAST_MTU_IPV6, plan) } else { None };
         if has_any && self.ipv6.is_empty() {
-            self.add(plan, ifconfig::plumb_ipv6(self.link));
+            self.add(plan, ifconfig::plumb_ipv6(self.link, mtu));
+        } else if let Some(mtu) = mtu {
+            self.add(plan, ifconfig::set_mtu_ipv6(self.link, mtu));
         }
         for subnet in wanted {
             if !has(&self.ipv6, subnet.address) {
@@ -277,12 +284,26 @@ mod tests {
             [
                 "e1000g0 mtu 1400",
                 "e1000g0 inet addif 10.0.0.6/24 up",
-                "e1000g0 inet6 plumb up",
+                "e1000g0 inet6 plumb mtu 1400 up",
                 "e1000g0 inet6 addif fd00::5/64 up",
                 "e1000g0 inet6 addif fd00::6/64 up",
             ]
         );
         assert_eq!(notes, [""; 0]);
+    }
+
+    #[test]
+    fn each_family_has_its_own_size_of_packets() {
+        let with = |mtu: u16| format!("[{}]", nic(1, &format!(r#""ips": ["addrconf"], "mtu": {mtu}"#)));
+        assert_eq!(planned(&with(1400), FIRST).0, ["e1000g1 inet6 plumb mtu 1400 up"]);
+        let there = |mtu: u16| {
+            format!("{FIRST}e1000g1: flags=20002000841<UP,IPv6> mtu {mtu} index 3\n\tinet6 fe80::1/10\n")
+        };
+        assert_eq!(planned(&with(1400), &there(1500)).0, ["e1000g1 inet6 mtu 1400"]);
+        assert_eq!(planned(&with(1400), &there(1400)).0, [""; 0]);
+        let (commands, notes) = planned(&with(1279), FIRST);
+        assert_eq!(commands, ["e1000g1 inet6 plumb up"]);
+        assert_eq!(notes, ["net1: packets of IPv6 of 1279 bytes are not possible here"]);
     }
 
     #[test]
