@@ -56,6 +56,9 @@ pub struct State {
     pub emergency_password: bool,
     /// Whether at least one SSH key of the owner is in place.
     pub has_usable_key: bool,
+    /// The types of the owners' SSH keys that the platform's server passes over.
+    #[serde(skip)]
+    pub ignored_keys: Vec<String>,
     /// What each phase came to, in the order in which they ran.
     pub results: Vec<PhaseResult>,
     /// What the steps of the phase that finds the disks tell each other.

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 
+use super::keys::line;
 use crate::access::{password, shadow};
 use crate::engine::{Finding, Guest, Step};
 
@@ -15,6 +16,7 @@ impl Step for Access {
     }
 
     fn check(&self, guest: &mut Guest<'_>) -> Result<Finding> {
+        warn_of_ignored_keys(guest);
         if guest.state.emergency_password {
             return Ok(Finding::Done);
         }
@@ -39,12 +41,25 @@ impl Step for Access {
     }
 }
 
+/// Warns, once a run, of keys whose owners get in nowhere while others do.
+fn warn_of_ignored_keys(guest: &mut Guest<'_>) {
+    let ignored = std::mem::take(&mut guest.state.ignored_keys);
+    if ignored.is_empty() || !guest.state.has_usable_key {
+        return;
+    }
+    guest.log.warn(&format!(
+        "this platform's SSH server passes over keys of type {}; who has no other cannot log in. It takes {} keys",
+        ignored.join(", "),
+        line::known_kinds(&guest.platform)
+    ));
+}
+
 /// Tells the console that no key can be used, and which could.
 fn warn_of_keys(guest: &mut Guest<'_>) {
     if guest.state.has_usable_key {
         return;
     }
-    let accepted = if guest.platform.has_openssh() { "RSA, ECDSA and Ed25519" } else { "RSA (and DSA)" };
+    let accepted = line::known_kinds(&guest.platform);
     guest.log.warn(&format!(
         "there is no SSH key to log in with. This platform's server takes {accepted} keys; \
          the metadata key root_authorized_keys is where to put one"

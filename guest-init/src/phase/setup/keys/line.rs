@@ -8,6 +8,9 @@ use crate::platform::Platform;
 /// middle of a longer one as if a new line began there.
 const LONGEST: usize = 8000;
 
+/// The day from which on platforms have a server with security keys and without DSA.
+const SECURITY_KEYS: &str = "20210101";
+
 /// A public key that may log in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Key<'a> {
@@ -53,13 +56,37 @@ impl<'a> Key<'a> {
 fn is_known(kind: &str, platform: &Platform) -> bool {
     match kind {
         "ssh-rsa" => true,
-        "ssh-dss" => !platform.is_since("20210101"),
+        "ssh-dss" => !platform.is_since(SECURITY_KEYS),
         "ecdsa-sha2-nistp256" | "ecdsa-sha2-nistp384" | "ecdsa-sha2-nistp521" | "ssh-ed25519" => {
             platform.has_openssh()
         }
-        "sk-ssh-ed25519@openssh.com" | "sk-ecdsa-sha2-nistp256@openssh.com" => platform.is_since("20210101"),
+        "sk-ssh-ed25519@openssh.com" | "sk-ecdsa-sha2-nistp256@openssh.com" => {
+            platform.is_since(SECURITY_KEYS)
+        }
         _ => false,
     }
+}
+
+/// The types that the SSH server of this platform knows, in words.
+pub fn known_kinds(platform: &Platform) -> &'static str {
+    if platform.is_since(SECURITY_KEYS) {
+        "RSA, ECDSA, Ed25519 and security (sk-...)"
+    } else if platform.has_openssh() {
+        "RSA, DSA, ECDSA and Ed25519"
+    } else {
+        "RSA and DSA"
+    }
+}
+
+/// The types of keys in the lines of a file that the SSH server of this platform passes over, each once.
+pub fn ignored_kinds<'a>(contents: &'a [u8], platform: &Platform) -> Vec<&'a str> {
+    let mut kinds: Vec<&str> = Vec::new();
+    for key in contents.split(|&byte| byte == b'\n').filter_map(Key::parse) {
+        if !is_known(key.kind, platform) && !kinds.contains(&key.kind) {
+            kinds.push(key.kind);
+        }
+    }
+    kinds
 }
 
 /// The type of the key that `text` begins with.
@@ -177,6 +204,33 @@ pub(crate) mod tests {
                 let text = line(kind, 1);
                 let key = Key::parse(text.as_bytes()).expect("each is a key");
                 assert_eq!(key.opens_a_shell(&platform(stamp)), usable.contains(&kind), "{kind} on {stamp}");
+            }
+        }
+    }
+
+    #[test]
+    fn types_that_a_server_ignores_are_named_once() {
+        let file = ["ssh-rsa", "ssh-ed25519", "ssh-dss", "ssh-ed25519", "sk-ssh-ed25519@openssh.com"]
+            .map(|kind| format!("# ssh-later\n{}\n", line(kind, 1)))
+            .concat();
+        for (stamp, ignored) in [
+            ("20130506", &["ssh-ed25519", "sk-ssh-ed25519@openssh.com"][..]),
+            ("20151126", &["sk-ssh-ed25519@openssh.com"]),
+            ("20210107", &["ssh-dss"]),
+        ] {
+            assert_eq!(ignored_kinds(file.as_bytes(), &platform(stamp)), ignored, "{stamp}");
+        }
+        for kind in ["ssh-rsa", "ssh-dss", "ssh-ed25519", "sk-ssh-ed25519@openssh.com"] {
+            for stamp in ["20130506", "20151126", "20210107"] {
+                let word = match kind {
+                    "ssh-rsa" => "RSA",
+                    "ssh-dss" => "DSA",
+                    "ssh-ed25519" => "Ed25519",
+                    _ => "sk-",
+                };
+                let platform = platform(stamp);
+                let is_named = known_kinds(&platform).split([' ', ',', '(']).any(|own| own.starts_with(word));
+                assert_eq!(is_named, is_known(kind, &platform), "{kind} {stamp}");
             }
         }
     }

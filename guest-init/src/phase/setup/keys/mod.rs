@@ -22,6 +22,10 @@ const KEY: &str = "root_authorized_keys";
 /// The longest `authorized_keys` that is read, in bytes.
 const LONGEST: u64 = 4 << 20;
 
+/// The most types of keys that the console is told of, and the longest name of one, in characters: names are from outside.
+const MOST_IGNORED: usize = 8;
+const LONGEST_KIND: usize = 50;
+
 /// The keys of the metadata are in root's `authorized_keys`, and the SSH server has no reason to refuse the file.
 pub struct Keys;
 
@@ -34,6 +38,11 @@ impl Step for Keys {
         guest.state.has_usable_key = false;
         let place = Place::in_home(Path::new(HOME), folder::ROOT);
         let (merged, _) = wanted(&place, guest)?;
+        guest.state.ignored_keys = line::ignored_kinds(&merged.contents, &guest.platform)
+            .into_iter()
+            .take(MOST_IGNORED)
+            .map(|kind| kind.chars().take(LONGEST_KIND).collect())
+            .collect();
         let finding = place.look(&merged)?;
         if finding == Finding::Done {
             guest.state.has_usable_key = merged.usable > 0;
