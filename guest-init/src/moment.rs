@@ -22,9 +22,42 @@ fn civil(days: u64) -> (u64, u64, u64) {
     (period * 400 + year + u64::from(month <= 2), month, of_month)
 }
 
+/// Seconds since 1970 of a stamp such as `20141030T081701Z`; `None` if there is no such day since then.
+pub fn of_stamp(stamp: &str) -> Option<u64> {
+    let number = |from: usize, to: usize| stamp.get(from..to)?.parse::<u64>().ok();
+    let (year, month, day) = (number(0, 4)?, number(4, 6)?, number(6, 8)?);
+    let (hour, minute, second) = (number(9, 11)?, number(11, 13)?, number(13, 15)?);
+    if year < 1970 || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
+        return None;
+    }
+    // Years are counted from March here as well.
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1 - 719_468;
+    Some(((days * 24 + hour) * 60 + minute) * 60 + second)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::utc;
+    use super::{of_stamp, utc};
+
+    #[test]
+    fn stamps_are_read_as_they_are_written() {
+        for seconds in [0, 951_782_399, 951_782_400, 951_868_800, 1_414_657_021, 4_107_542_400, 5_000_000_001]
+        {
+            let stamp = utc(seconds).replace(['-', ':'], "");
+            assert_eq!(of_stamp(&stamp), Some(seconds), "{stamp}");
+        }
+        for bad in [
+            "",
+            "20141330T081701Z",
+            "20140030T081701Z",
+            "20141000T081701Z",
+            "19691231T235959Z",
+            "2014103\u{e9}T08",
+        ] {
+            assert_eq!(of_stamp(bad), None, "{bad}");
+        }
+    }
 
     #[test]
     fn dates_are_those_of_the_calendar() {

@@ -2,6 +2,8 @@
 
 use anyhow::{Context, Result};
 
+use crate::moment;
+
 /// The date of a platform, as its kernel tells it: `20141030T081701Z`. Stamps sort as dates.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Platform {
@@ -41,6 +43,11 @@ impl Platform {
         &self.stamp
     }
 
+    /// When it was built, in seconds since 1970.
+    pub fn built(&self) -> Option<u64> {
+        moment::of_stamp(&self.stamp)
+    }
+
     /// Whether it was built on this day (`20150814`) or later.
     pub fn is_since(&self, day: &str) -> bool {
         &self.stamp[..day.len().min(self.stamp.len())] >= day
@@ -60,6 +67,7 @@ mod tests {
     fn the_kernel_names_the_platform() {
         let platform = Platform::of_kernel("joyent_20141030T081701Z").expect("a platform");
         assert_eq!(platform.stamp(), "20141030T081701Z");
+        assert_eq!(platform.built(), Some(1_414_657_021));
         assert!(
             platform.is_since("20141030") && platform.is_since("20130506") && !platform.is_since("20141031")
         );

@@ -9,11 +9,12 @@
 //! (illumos-extra, `ntp/Solaris/ntp.xml`). So the method leaves a process behind.
 
 mod agreement;
+mod bounds;
 mod discipline;
+mod manners;
 pub mod packet;
 pub mod servers;
 
-use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -21,7 +22,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail, ensure};
-use guest_mdata::Monotonic;
+use guest_mdata::{Clock, Monotonic};
 use rustix::event::{PollFd, PollFlags};
 use rustix::time::{ClockId, clock_settime};
 
@@ -34,7 +35,9 @@ use crate::system;
 use crate::wait;
 use crate::watch::PROGRAM;
 use agreement::{Sample, agree};
+use bounds::Bounds;
 use discipline::{Correction, Discipline};
+use manners::Manners;
 use packet::{Moment, SECOND, Useless};
 
 /// The last platform whose own ntpd is not used.
@@ -88,15 +91,17 @@ fn uses_ntpd(platform: &Platform) -> bool {
 /// # Errors
 /// When another process does so already.
 pub fn stay() -> Result<()> {
-    let _lock = Lock::take(Path::new(state::FOLDER), "ntp", &Monotonic::starting_now(), PATIENCE)?;
+    let clock = Monotonic::starting_now();
+    let _lock = Lock::take(Path::new(state::FOLDER), "ntp", &clock, PATIENCE)?;
     let mut log = Log::new("ntp", false);
+    let bounds = Bounds::of(Platform::running().ok().as_ref());
     let mut discipline = Discipline::new();
-    let mut refusing = HashSet::new();
+    let mut manners = Manners::default();
     loop {
-        match agree(&ask_all(&mut refusing, &mut log)) {
+        match agree(&ask_all(bounds, &mut manners, clock.now(), &mut log)) {
             None => discipline.has_no_answer(),
-            Some(offset) => {
-                if let Err(error) = correct(discipline.correct(offset), &mut log) {
+            Some(agreement) => {
+                if let Err(error) = correct(discipline.correct(agreement), &mut log) {
                     log.line(&format!("cannot correct the clock: {error:#}"));
                 }
             }
@@ -111,10 +116,17 @@ fn correct(correction: Correction, log: &mut Log) -> Result<()> {
             log.line("the servers say that the clock jumped; that has to be seen again");
             Ok(())
         }
+        Correction::Refuse => {
+            log.line(
+                "one server alone says that the clock is off by more than 1000 s: it is not believed; restart this service if \
+                 it is right",
+            );
+            Ok(())
+        }
         Correction::Slew(offset) => Ok(system::adjust_clock(offset / 1000)?),
         Correction::Step(offset) => {
             let time = now()?.saturating_add(offset);
-            // The servers' times are from 2020 on, so a clock before 1970 is an offset that makes no sense.
+            // Times out of bounds were left out, but asking takes its time.
             ensure!(time > 0, "that would be before 1970");
             clock_settime(
                 ClockId::Realtime,
@@ -132,14 +144,14 @@ fn now() -> Result<Moment> {
     i64::try_from(since.as_nanos()).context("the clock is after 2262")
 }
 
-/// Asks every server once. Those that refuse to be asked are not asked again.
-fn ask_all(refusing: &mut HashSet<IpAddr>, log: &mut Log) -> Vec<Sample> {
+/// Asks every server that may be asked once. Times that cannot be are left out.
+fn ask_all(bounds: Bounds, manners: &mut Manners, clock: Duration, log: &mut Log) -> Vec<Sample> {
     let config = files::read(Path::new(CONFIG), 1 << 20).unwrap_or_default();
     let mut addresses: Vec<SocketAddr> = Vec::new();
     for name in servers::names(&String::from_utf8_lossy(&config)) {
         // A name that cannot be resolved may be resolved later.
         let found = (name.as_str(), PORT).to_socket_addrs().into_iter().flatten().take(MOST_OF_A_NAME);
-        addresses.extend(found.filter(|address| !refusing.contains(&address.ip())));
+        addresses.extend(found.filter(|address| manners.may_ask(address.ip(), clock)));
     }
     addresses.sort_unstable();
     addresses.dedup();
@@ -147,12 +159,17 @@ fn ask_all(refusing: &mut HashSet<IpAddr>, log: &mut Log) -> Vec<Sample> {
     let mut samples = Vec::new();
     for address in addresses {
         match ask(address) {
-            Ok(Ok(sample)) => samples.push(sample),
+            Ok(Ok(sample)) => {
+                if now().is_ok_and(|now| bounds.contain(now.saturating_add(sample.offset))) {
+                    samples.push(sample);
+                } else {
+                    log.line(&format!("{}: it tells a time that cannot be", address.ip()));
+                }
+            }
             Ok(Err(useless)) => {
                 log.line(&format!("{}: {useless}", address.ip()));
-                // Other codes, such as RATE, are heeded by asking less often, as whenever there is no answer.
-                if matches!(useless, Useless::Refused(code) if [*b"DENY", *b"RSTR"].contains(&code)) {
-                    refusing.insert(address.ip());
+                if let Useless::Refused(code) = useless {
+                    manners.heed(address.ip(), code, clock);
                 }
             }
             Err(error) => log.line(&format!("{}: {error:#}", address.ip())),
