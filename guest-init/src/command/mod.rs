@@ -16,6 +16,7 @@ pub mod ipf;
 pub mod ipfstat;
 pub mod ipnat;
 pub mod mount;
+pub mod ping;
 mod process;
 pub mod route;
 pub mod routeadm;

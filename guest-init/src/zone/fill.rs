@@ -30,6 +30,8 @@ pub struct Machine<'a> {
     pub domain: Option<String>,
     /// The zones that there are, as vmadm describes them.
     pub zones: &'a [Value],
+    /// Addresses that somebody has of whom vmadm does not know.
+    pub answering: Vec<Ipv4Addr>,
     /// The manifests of the images that are installed.
     pub images: &'a [Value],
 }
@@ -152,7 +154,10 @@ fn connect(
     let own = network.hosts().next().context("the network for zones has no room")?;
     let reserved = [network.network(), network.broadcast(), own];
     let is_free = |address: &Ipv4Addr| {
-        network.contains(address) && !reserved.contains(address) && !used.contains(address)
+        network.contains(address)
+            && !reserved.contains(address)
+            && !used.contains(address)
+            && !machine.answering.contains(address)
     };
     let template = nic.get("ip").and_then(Value::as_str).and_then(|ip| ip.parse::<Ipv4Addr>().ok());
     let address = if ip_is_given {
@@ -214,14 +219,21 @@ fn set_sizes(
         machine.memory,
         OWN_MEMORY + LEAST_MEMORY
     );
-    let wanted = number(zone, "max_physical_memory", most)?;
+    // What other zones may take is theirs, unless the owner says otherwise: it is a limit and not set aside.
+    let others = machine.zones.iter().filter_map(|zone| zone["max_physical_memory"].as_u64());
+    let left = others.fold(most, u64::saturating_sub);
+    ensure!(
+        left >= LEAST_MEMORY || given("max_physical_memory"),
+        "the zones that there are may take all memory but {left} MiB; say max_physical_memory= to share it"
+    );
+    let wanted = number(zone, "max_physical_memory", left)?;
     if given("max_physical_memory") {
         ensure!(
             (LEAST_MEMORY..=most).contains(&wanted),
             "max_physical_memory={wanted} does not fit: it takes between {LEAST_MEMORY} and {most} MiB here"
         );
     }
-    let memory = wanted.min(most);
+    let memory = if given("max_physical_memory") { wanted } else { wanted.min(left) };
     // vmadm wants no less swap than memory, and at least 256 MiB; and no more locked memory than memory.
     let least_swap = memory.max(256);
     let swap = number(zone, "max_swap", memory * 2)?;
@@ -270,6 +282,7 @@ mod tests {
     struct Bench {
         platform: Platform,
         zones: Vec<Value>,
+        answering: Vec<Ipv4Addr>,
         images: Vec<Value>,
         network: Option<&'static str>,
         memory: u64,
@@ -281,6 +294,7 @@ mod tests {
             Self {
                 platform: Platform::of_kernel("joyent_20141030T081701Z").expect("a platform"),
                 zones: vec![],
+                answering: vec![],
                 images: vec![json!({"uuid": "base", "type": "zone-dataset", "os": "smartos"})],
                 network: Some("172.16.9.0/24"),
                 memory: 4096,
@@ -304,6 +318,7 @@ mod tests {
                 resolvers: vec!["10.0.0.2".to_owned()],
                 domain: None,
                 zones: &self.zones,
+                answering: self.answering.clone(),
                 images: &self.images,
             };
             fill(&serde_json::from_str(TEMPLATE).expect("JSON"), &values, &machine)
@@ -334,7 +349,8 @@ mod tests {
         let mut bench = Bench::new();
         let mut seen = Vec::new();
         for _ in 0..253 {
-            let zone = bench.fill(&[]).expect("a zone");
+            let mut zone = bench.fill(&[]).expect("a zone");
+            zone["max_physical_memory"] = json!(0);
             let (ip, alias) = (zone["nics"][0]["ip"].clone(), zone["alias"].clone());
             assert!(!seen.contains(&ip) && ip != "172.16.9.1", "{ip}");
             assert!(bench.zones.iter().all(|other| other["alias"] != alias), "{alias}");
@@ -422,6 +438,33 @@ mod tests {
     }
 
     #[test]
+    fn a_zone_has_no_address_that_somebody_else_answers_at() {
+        let mut bench = Bench::new();
+        bench.answering = [3, 2].map(|last| Ipv4Addr::new(172, 16, 9, last)).into();
+        assert_eq!(bench.fill(&[]).expect("a zone")["nics"][0]["ip"], "172.16.9.4");
+        assert!(bench.refusal(&["ip=172.16.9.3"]).starts_with("172.16.9.3 is not free"));
+    }
+
+    #[test]
+    fn a_second_zone_has_the_memory_that_is_left() {
+        let mut bench = Bench::new();
+        bench.zones =
+            vec![json!({"max_physical_memory": 1024}), json!({"max_physical_memory": "much"}), json!({})];
+        let memory = |bench: &Bench, values: &[&str]| {
+            bench.fill(values).expect("a zone")["max_physical_memory"].as_u64()
+        };
+        assert_eq!(memory(&bench, &[]), Some(4096 - 512 - 1024));
+        assert_eq!(
+            memory(&bench, &["max_physical_memory=3000"]),
+            Some(3000),
+            "the owner may share it out twice"
+        );
+        bench.zones.push(json!({"max_physical_memory": u64::MAX}));
+        assert!(bench.refusal(&[]).starts_with("the zones that there are may take all memory but 0 MiB"));
+        assert_eq!(memory(&bench, &["max_physical_memory=256"]), Some(256));
+    }
+
+    #[test]
     fn a_template_may_be_anything() {
         let bench = Bench::new();
         let machine = |zones, images| Machine {
@@ -434,6 +477,7 @@ mod tests {
             domain: None,
             network: Some("172.16.9.0/30".parse().expect("a network")),
             zones,
+            answering: vec![],
             images,
         };
         for template in [json!([]), json!(null), json!("@"), json!(7)] {

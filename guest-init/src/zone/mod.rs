@@ -4,15 +4,17 @@ mod fill;
 mod image;
 
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 
 use crate::boot;
-use crate::command::{Commands, Processes, imgadm, vmadm, zpool};
+use crate::command::{Commands, Processes, ifconfig, imgadm, ping, vmadm, zpool};
 use crate::files::{self, Owner};
 use crate::phase::identity::config::{Config, format};
 use crate::phase::identity::settings;
+use crate::phase::setup::zone_network;
 use crate::platform::Platform;
 use crate::state::{self, State};
 use crate::system;
@@ -29,6 +31,9 @@ const LONGEST: u64 = 1 << 20;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 
+/// The most addresses that are tried. A second goes by for the free one alone.
+const MOST_ANSWERING: usize = 32;
+
 /// Makes a zone, or with `print` only describes it. What to tell the owner.
 ///
 /// # Errors
@@ -43,26 +48,44 @@ pub fn create(print: bool, values: &[(String, String)]) -> Result<String> {
         .with_context(|| format!("cannot read the template {TEMPLATE}"))?;
     let template = serde_json::from_slice(&template).with_context(|| format!("{TEMPLATE} is no JSON"))?;
     let clock = Monotonic::starting_now();
-    let mut commands = Processes::new(&clock, print);
+    let mut processes = Processes::new(&clock, print);
+    let commands: &mut dyn Commands = &mut processes;
     let mut metadata = boot::metadata(boot::HOST_BY_HAND);
     let config = files::read(Path::new(settings::CONFIG), format::LONGEST).unwrap_or_default();
     // What is refused in the settings was told by the phase that used them.
     let (settings, _) = settings::with_config(&Config::parse(&config), &mut metadata);
-    let zones = vmadm::zones(&mut commands)?;
-    let images = imgadm::manifests(&mut commands)?;
-    let machine = Machine {
+    let interfaces = ifconfig::interfaces(&commands.text(&ifconfig::show_all())?);
+    let occupied = settings::occupied(&mut metadata);
+    let settings = zone_network::settle(settings, &interfaces, &occupied).settings;
+    let zones = vmadm::zones(commands)?;
+    let images = imgadm::manifests(commands)?;
+    let mut machine = Machine {
         platform: &Platform::running()?,
         memory: system::memory() / MIB,
         processors: std::thread::available_parallelism().map_or(1, |number| number.get() as u64),
-        free: zpool::space(&mut commands, &pool.name)?.free / GIB,
+        free: zpool::space(commands, &pool.name)?.free / GIB,
         network: settings.nat.then_some(settings.nat_subnet),
         switch: &settings.etherstub,
         resolvers: settings::resolvers(&mut metadata).iter().map(ToString::to_string).collect(),
         domain: settings::domain(&mut metadata),
         zones: &zones,
+        answering: Vec::new(),
         images: &images,
     };
-    let zone = fill::fill(&template, values, &machine)?;
+    let zone = loop {
+        let zone = fill::fill(&template, values, &machine)?;
+        // Somebody may have an address of whom vmadm does not know, such as a machine that was given one by hand.
+        match address(&zone)
+            .filter(|address| machine.network.is_some_and(|network| network.contains(address)))
+        {
+            Some(address) if ping::answers(commands, address) => machine.answering.push(address),
+            _ => break zone,
+        }
+        ensure!(
+            machine.answering.len() < MOST_ANSWERING,
+            "somebody has each of the first free addresses; say ip= to choose one"
+        );
+    };
     let text = serde_json::to_string_pretty(&zone).context("cannot write the zone as JSON")? + "\n";
     if print {
         return Ok(text);
@@ -81,6 +104,11 @@ pub fn create(print: bool, values: &[(String, String)]) -> Result<String> {
     let (alias, ip) = (&zone["alias"], &zone["nics"][0]["ip"]);
     // The zone's UUID is in what vmadm says.
     Ok(format!("{}\nalias {}, address {}\n", output.complaint(), plain(alias), plain(ip)))
+}
+
+/// The address of a zone's first interface.
+fn address(zone: &serde_json::Value) -> Option<Ipv4Addr> {
+    zone["nics"][0]["ip"].as_str()?.parse().ok()
 }
 
 fn plain(value: &serde_json::Value) -> &str {
