@@ -41,7 +41,16 @@ fn machine(key: &str) -> Value {
 
 /// A guest right before the phase: its pool is mounted, and the platform's network service has done its part.
 fn guest(key: &str) -> Stage {
-    let stage = Stage::of(machine(key));
+    guest_with(
+        machine(key),
+        None,
+        &["ifconfig e1000g0 plumb 10.0.0.5/24 up", "route -n add default 10.0.0.1"],
+    )
+}
+
+/// The same of this machine, with what a DHCP server gives its card, and these commands of the network service.
+fn guest_with(machine: Value, dhcp: Option<&str>, commands_run: &[&str]) -> Stage {
+    let stage = Stage::of(machine);
     for folder in ["/etc/svc/volatile/guest-init", "/etc/default", "/root", "/opt/custom/root"] {
         fs::create_dir_all(stage.path(folder)).expect("a folder");
     }
@@ -60,17 +69,17 @@ fn guest(key: &str) -> Stage {
     }
     symlink("guest-init", stage.path(SETUP)).expect("linked");
     let mut hardware = Hardware::usual("20141030T081701Z");
-    hardware.nics =
-        vec![Nic { link: "e1000g0".into(), mac: "02:08:20:00:00:00".into(), up: true, dhcp: None }];
+    hardware.nics = vec![Nic {
+        link: "e1000g0".into(),
+        mac: "02:08:20:00:00:00".into(),
+        up: true,
+        dhcp: dhcp.map(str::to_owned),
+    }];
     simulated::install(&stage, &hardware);
     let mut world = world(&stage);
     world.runtime.network.start_loopback();
-    for line in [
-        "dladm init-phys",
-        "ifconfig e1000g0 plumb 10.0.0.5/24 up",
-        "route -n add default 10.0.0.1",
-        "dladm create-etherstub -t vswitch0",
-    ] {
+    let always = ["dladm init-phys", "dladm create-etherstub -t vswitch0"];
+    for line in always.iter().chain(commands_run) {
         let argv: Vec<&str> = line.split(' ').collect();
         let command = commands::by_name(argv[0]).expect("a command");
         assert_eq!((command.run)(&mut world, &argv).status, 0, "{line}");
@@ -162,6 +171,23 @@ fn without_a_key_that_works_there_is_a_password_on_the_console() {
 }
 
 #[test]
+fn an_owner_whose_key_alone_does_not_work_is_told_at_each_boot() {
+    let stage = guest(&format!("{}\n{}\n{}\n", key("ssh-rsa"), key("ssh-ed25519"), key("ssh-dss")));
+    for boots in 1..=2 {
+        assert!(boot(&stage).0.is_empty());
+        let console = fs::read_to_string(stage.path("/dev/console")).expect("a console");
+        let warnings: Vec<&str> = console.lines().filter(|line| line.contains("WARNING")).collect();
+        assert_eq!(warnings.len(), boots, "{console}");
+        assert_eq!(
+            warnings[boots - 1],
+            "guest-init setup: WARNING: this platform's SSH server passes over keys of type ssh-ed25519; who has no other \
+             cannot log in. It takes RSA and DSA keys"
+        );
+        assert!(!console.contains("password"), "others get in, so there is none");
+    }
+}
+
+#[test]
 fn a_password_from_the_boot_menu_stays() {
     let stage = guest(&key("ssh-ed25519"));
     let shadow = "root:$5$2HOHRnK3$NvLlm.1KQBbB0WjoP7xcIwGnllhzp2HnT.mDO7DpxYA:6445::::::\n";
@@ -171,6 +197,81 @@ fn a_password_from_the_boot_menu_stays() {
     let console = fs::read_to_string(stage.path("/dev/console")).expect("a console");
     assert!(console.contains("no SSH key to log in with") && !console.contains("password"), "{console}");
     assert_eq!(fs::read_to_string(stage.path("/etc/shadow")).expect("read"), shadow);
+}
+
+/// What failed in the phase that ran last.
+fn reason(stage: &Stage, step: &str) -> Option<String> {
+    let result = stage.result_of("setup");
+    let failed = result["failed"].as_array().expect("a list").iter().find(|failed| failed[0] == step)?;
+    Some(failed[1].as_str().expect("a reason").to_owned())
+}
+
+#[test]
+fn a_list_of_networks_that_is_refused_locks_nobody_out_and_is_told() {
+    let mut open = machine(&key("ssh-rsa"));
+    open["customer_metadata"]["guest-init:ssh_allow"] = json!("192.0.2.0/24,198.51.100.300");
+    open["customer_metadata"]["guest-init:sendmail"] = json!("maybe");
+    let stage =
+        guest_with(open, None, &["ifconfig e1000g0 plumb 10.0.0.5/24 up", "route -n add default 10.0.0.1"]);
+    assert_eq!(boot(&stage).0, BTreeSet::from(["settings".to_owned()]));
+    is_converged(&stage);
+    let told = "SSH connections are taken from ANYWHERE; ssh_allow in the metadata is passed over: '198.51.100.300' is neither \
+                network nor address; sendmail in the metadata is passed over: 'maybe' is neither yes nor no";
+    assert_eq!(reason(&stage, "settings").as_deref(), Some(told));
+    let console = fs::read_to_string(stage.path("/dev/console")).expect("a console");
+    assert!(console.contains(&format!("ERROR: settings: {told}")), "{console}");
+    let status = stage.customer_key("guest-init:status").expect("told");
+    let status: Value = serde_json::from_str(&status).expect("JSON");
+    assert_eq!(status["result"], "failed");
+
+    let mut closed = machine(&key("ssh-rsa"));
+    closed["customer_metadata"]["guest-init:ssh_allow"] = json!("192.0.2.0/24");
+    let stage =
+        guest_with(closed, None, &["ifconfig e1000g0 plumb 10.0.0.5/24 up", "route -n add default 10.0.0.1"]);
+    assert!(boot(&stage).0.is_empty());
+    assert!(passes(&stage, From::outside("e1000g0", "192.0.2.7"), "10.0.0.5", Service::Tcp(22)));
+    assert!(!passes(&stage, From::outside("e1000g0", "198.51.100.7"), "10.0.0.5", Service::Tcp(22)));
+}
+
+#[test]
+fn a_network_for_zones_that_a_dhcp_server_forbids_gives_way_to_the_usual_one() {
+    let mut machine = machine(&key("ssh-rsa"));
+    machine["nics"] = json!([{"interface": "net0", "mac": "02:08:20:00:00:00", "primary": true, "ip": "dhcp", "ips": ["dhcp"]}]);
+    machine["customer_metadata"]["guest-init:nat_subnet"] = json!("10.9.0.0/16");
+    let network = ["ifconfig e1000g0 plumb", "ifconfig e1000g0 dhcp"];
+    let conf = "# ours\nrestrict 172.16.9.0 mask 255.255.255.0 nomodify\n";
+    for (lease, subnet) in [("10.9.0.5/24 10.9.0.1", "172.16.9.0"), ("10.8.0.5/24 10.8.0.1", "10.9.0.0")] {
+        let stage = guest_with(machine.clone(), Some(lease), &network);
+        fs::create_dir_all(stage.path("/etc/inet")).expect("made");
+        // As the identity phase left it, which does not know of the lease.
+        fs::create_dir_all(stage.path("/etc/svc/volatile/guest-init")).expect("made");
+        fs::write(stage.path("/etc/svc/volatile/guest-init/ntp.conf"), conf).expect("written");
+        let adapted = conf.replace("172.16.9.0 mask 255.255.255.0", "10.9.0.0 mask 255.255.0.0");
+        fs::write(stage.path("/etc/inet/ntp.conf"), adapted).expect("written");
+        let (failed, _) = boot(&stage);
+        let is_usual = subnet == "172.16.9.0";
+        assert_eq!(failed.contains("settings"), is_usual, "{failed:?}");
+        assert_eq!(failed.len(), usize::from(is_usual), "{failed:?}");
+        if is_usual {
+            assert_eq!(
+                reason(&stage, "settings").as_deref(),
+                Some(
+                    "nat_subnet=10.9.0.0/16 overlaps 10.9.0.5/24, which this guest has; zones have 172.16.9.0/24 instead"
+                )
+            );
+        }
+        let (zone, own) = if is_usual { ("172.16.9.3", "10.9.0.5") } else { ("10.9.0.3", "10.8.0.5") };
+        assert!(passes(&stage, From::zone(zone), "198.51.100.7", Service::Tcp(443)), "{lease}");
+        assert!(passes(&stage, From::outside("e1000g0", "198.51.100.7"), own, Service::Tcp(22)), "{lease}");
+        let ntp = fs::read_to_string(stage.path("/etc/inet/ntp.conf")).expect("it is there");
+        assert!(ntp.contains(&format!("restrict {subnet} mask ")), "{ntp}");
+        assert_eq!(ntp.matches("restrict").count(), 1, "{ntp}");
+        let (again, changed) = boot(&stage);
+        assert_eq!(again, failed);
+        let changed: Vec<&Value> =
+            changed.as_array().expect("a list").iter().filter(|step| *step != "hostname").collect();
+        assert!(changed.is_empty(), "{changed:?}");
+    }
 }
 
 #[test]

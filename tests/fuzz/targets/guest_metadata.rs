@@ -85,6 +85,8 @@ fuzz_target!(|input: &[u8]| {
     check_ntp(&text("copy"), &settings);
 
     let interfaces = ifconfig::interfaces(&text("ifconfig"));
+    let occupied = settings::occupied(&mut metadata);
+    let settings = zone_network::settle(settings, &interfaces, &occupied).settings;
     check_rules(&settings, &links, &interfaces);
     check_commands(&metadata_routes(field("sdc:routes")), &links);
     let admin = nics::admin(&nics.nics.iter()).map(|nic| nic.mac);

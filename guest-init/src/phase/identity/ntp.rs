@@ -31,25 +31,33 @@ impl Step for TimeServers {
     }
 
     fn check(&self, guest: &mut Guest<'_>) -> Result<Finding> {
-        let Some(original) = original()? else {
-            return Ok(Finding::Done);
-        };
-        let settings = settings::load(guest);
-        let wanted = adapted(&original, &settings);
-        if files::read(Path::new(NTP_CONF), LONGEST).is_ok_and(|text| text == wanted.as_bytes()) {
-            return Ok(Finding::Done);
-        }
-        Ok(Finding::Needed(format!("{NTP_CONF} is to follow the settings")))
+        look(&settings::load(guest))
     }
 
     fn apply(&self, guest: &mut Guest<'_>) -> Result<()> {
-        let settings = settings::load(guest);
-        let Some(original) = original()? else { return Ok(()) };
-        files::keep(Path::new(ORIGINAL), original.as_bytes(), Owner::root(0o644))
-            .with_context(|| format!("cannot write {ORIGINAL}"))?;
-        files::replace(Path::new(NTP_CONF), adapted(&original, &settings).as_bytes(), OWNER)
-            .with_context(|| format!("cannot write {NTP_CONF}"))
+        write(&settings::load(guest))
     }
+}
+
+/// Whether the file follows the settings.
+pub fn look(settings: &Settings) -> Result<Finding> {
+    let Some(original) = original()? else {
+        return Ok(Finding::Done);
+    };
+    let wanted = adapted(&original, settings);
+    if files::read(Path::new(NTP_CONF), LONGEST).is_ok_and(|text| text == wanted.as_bytes()) {
+        return Ok(Finding::Done);
+    }
+    Ok(Finding::Needed(format!("{NTP_CONF} is to follow the settings")))
+}
+
+/// Makes the file follow the settings.
+pub fn write(settings: &Settings) -> Result<()> {
+    let Some(original) = original()? else { return Ok(()) };
+    files::keep(Path::new(ORIGINAL), original.as_bytes(), Owner::root(0o644))
+        .with_context(|| format!("cannot write {ORIGINAL}"))?;
+    files::replace(Path::new(NTP_CONF), adapted(&original, settings).as_bytes(), OWNER)
+        .with_context(|| format!("cannot write {NTP_CONF}"))
 }
 
 /// The file as the image brought it, if it did.

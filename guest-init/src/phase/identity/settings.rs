@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 
-use guest_mdata::values::{self, Address, Nic};
+use guest_mdata::values::{self, Address};
 use ipnet::{IpNet, Ipv4Net};
 
 use super::config::{Config, format, generate};
@@ -64,12 +64,17 @@ pub fn name_of_key(key: &str) -> Option<&'static str> {
 
 /// The settings of this guest. What is refused is told in the log.
 pub fn load(guest: &mut Guest<'_>) -> Settings {
-    let config = Config::parse(&files::read(Path::new(CONFIG), format::LONGEST).unwrap_or_default());
-    let (settings, notes) = with_config(&config, guest.metadata);
+    let (settings, notes) = read(guest.metadata);
     for note in notes {
         guest.log.line(&format!("WARNING: {note}"));
     }
     settings
+}
+
+/// The settings of this guest, and what was refused.
+pub fn read(metadata: &mut Metadata) -> (Settings, Vec<String>) {
+    let config = Config::parse(&files::read(Path::new(CONFIG), format::LONGEST).unwrap_or_default());
+    with_config(&config, metadata)
 }
 
 /// The settings with this file, and what was refused.
@@ -82,8 +87,7 @@ pub fn with_config(config: &Config, metadata: &mut Metadata) -> (Settings, Vec<S
     let name = values::HOSTNAME_KEYS.iter().find_map(|key| {
         values::hostname(&metadata.lookup(key).value().filter(|value| value.len() <= LONGEST)?)
     });
-    let nics = nics::load(metadata).nics;
-    let occupied = occupied(&nics, &resolvers(metadata));
+    let occupied = occupied(metadata);
     choose(&Given { config, keys: &keys, name, occupied: &occupied })
 }
 
@@ -100,8 +104,9 @@ pub fn domain(metadata: &mut Metadata) -> Option<String> {
     generate::is_domain(text).then(|| text.to_owned())
 }
 
-/// The networks that the zones' one must not meet: those of the interfaces, name servers and routers.
-fn occupied(nics: &[Nic], resolvers: &[IpAddr]) -> Vec<Ipv4Net> {
+/// The networks of the metadata that the zones' one must not meet: those of the interfaces, name servers and routers.
+pub fn occupied(metadata: &mut Metadata) -> Vec<Ipv4Net> {
+    let (nics, resolvers) = (nics::load(metadata).nics, resolvers(metadata));
     let addresses = nics.iter().flat_map(|nic| &nic.addresses).filter_map(|address| match address {
         Address::Static(subnet) => match subnet.address {
             IpAddr::V4(address) => Ipv4Net::new(address, subnet.prefix).ok(),
@@ -110,7 +115,7 @@ fn occupied(nics: &[Nic], resolvers: &[IpAddr]) -> Vec<Ipv4Net> {
         Address::Dhcp | Address::Addrconf => None,
     });
     let hosts =
-        nics.iter().flat_map(|nic| &nic.gateways).chain(resolvers).filter_map(|address| match address {
+        nics.iter().flat_map(|nic| &nic.gateways).chain(&resolvers).filter_map(|address| match address {
             IpAddr::V4(address) => Some(Ipv4Net::from(*address)),
             IpAddr::V6(_) => None,
         });
@@ -266,7 +271,8 @@ fn nat_subnet(text: &str, occupied: &[Ipv4Net]) -> Result<Ipv4Net, String> {
     }
 }
 
-fn overlap(one: Ipv4Net, other: Ipv4Net) -> bool {
+/// Whether two networks have an address in common.
+pub fn overlap(one: Ipv4Net, other: Ipv4Net) -> bool {
     one.contains(&other) || other.contains(&one)
 }
 

@@ -5,7 +5,6 @@ use anyhow::{Result, bail};
 use super::{firewall, survey, zone_network};
 use crate::command::routeadm;
 use crate::engine::{Finding, Guest, Step};
-use crate::phase::identity::settings;
 
 /// The guest passes packets of zones on, once its rules are in place.
 pub struct Forwarding;
@@ -16,9 +15,9 @@ impl Step for Forwarding {
     }
 
     fn check(&self, guest: &mut Guest<'_>) -> Result<Finding> {
-        let settings = settings::load(guest);
+        let settings = zone_network::settled(guest)?.settings;
         let interfaces = survey::interfaces(guest)?;
-        if !zone_network::is_on(&settings, &interfaces) {
+        if !settings.nat {
             return Ok(Finding::Done);
         }
         // The kernel marks the cards that it passes packets on from.

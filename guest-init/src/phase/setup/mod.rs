@@ -6,6 +6,7 @@
 mod access;
 pub mod firewall;
 mod forwarding;
+mod heeded;
 mod home;
 mod hostname;
 pub mod keys;
@@ -35,6 +36,8 @@ pub const PHASE: Phase = Phase {
         &links::Links,
         &routes::Routes,
         &zone_network::ZoneNetwork,
+        &heeded::TimeServers,
+        &heeded::Heeded,
         &firewall::Firewall,
         &nat::Nat,
         &forwarding::Forwarding,

@@ -24,17 +24,11 @@ impl Step for ZoneNetwork {
     }
 
     fn check(&self, guest: &mut Guest<'_>) -> Result<Finding> {
-        let settings = settings::load(guest);
+        let Settled { settings, note } = settled(guest)?;
         if !settings.nat {
-            return Ok(Finding::Done);
+            return note.map_or(Ok(Finding::Done), |note| bail!(note));
         }
         let interfaces = survey::interfaces(guest)?;
-        if let Some(other) = collision(&settings, &interfaces) {
-            bail!(
-                "there is no network for zones: {} overlaps {other}; nat_subnet can set another",
-                settings.nat_subnet
-            );
-        }
         Ok(match there(&settings, &interfaces) {
             There::Right => Finding::Done,
             There::Other | There::Nothing => Finding::Needed(format!(
@@ -47,7 +41,7 @@ impl Step for ZoneNetwork {
     }
 
     fn apply(&self, guest: &mut Guest<'_>) -> Result<()> {
-        let settings = settings::load(guest);
+        let settings = settled(guest)?.settings;
         let before = there(&settings, &survey::interfaces(guest)?);
         survey::forget(guest);
         let (address, prefix) = own_address(&settings);
@@ -61,9 +55,41 @@ impl Step for ZoneNetwork {
     }
 }
 
-/// Whether there are to be zones behind this guest's address, and nothing speaks against it.
-pub fn is_on(settings: &Settings, interfaces: &[Interface]) -> bool {
-    settings.nat && collision(settings, interfaces).is_none()
+/// Settings as they are in the network that there is.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Settled {
+    /// The settings.
+    pub settings: Settings,
+    /// What became of the network for zones that was set.
+    pub note: Option<String>,
+}
+
+/// The settings in the network that this guest is in now.
+pub fn settled(guest: &mut Guest<'_>) -> Result<Settled> {
+    let settings = settings::load(guest);
+    let occupied = settings::occupied(guest.metadata);
+    Ok(settle(settings, &survey::interfaces(guest)?, &occupied))
+}
+
+/// The settings in a network where this guest has these addresses, of which the metadata may not have known: a DHCP server may
+/// have given one. A network for zones that would hide one of them gives way to the usual one, unless that is `occupied` or
+/// hides one, too; then there is none.
+pub fn settle(settings: Settings, interfaces: &[Interface], occupied: &[Ipv4Net]) -> Settled {
+    let subnet = settings.nat_subnet;
+    let Some(other) = collision(subnet, &settings, interfaces).filter(|_| settings.nat) else {
+        return Settled { settings, note: None };
+    };
+    let usual = settings::NAT_SUBNET;
+    let is_free = collision(usual, &settings, interfaces).is_none()
+        && !occupied.iter().any(|other| settings::overlap(usual, *other));
+    if is_free {
+        let note =
+            format!("nat_subnet={subnet} overlaps {other}, which this guest has; zones have {usual} instead");
+        return Settled { settings: Settings { nat_subnet: usual, ..settings }, note: Some(note) };
+    }
+    let note =
+        format!("there is no network for zones: {subnet} overlaps {other}; nat_subnet can set another");
+    Settled { settings: Settings { nat: false, ..settings }, note: Some(note) }
 }
 
 /// The first address of the network, and the length of its prefix.
@@ -72,14 +98,10 @@ pub fn own_address(settings: &Settings) -> (Ipv4Addr, u8) {
     (subnet.hosts().next().unwrap_or_else(|| subnet.addr()), subnet.prefix_len())
 }
 
-/// An address of this guest that the network for zones would hide. A DHCP server may have given it, so the metadata need not
-/// know it.
-fn collision(settings: &Settings, interfaces: &[Interface]) -> Option<Ipv4Net> {
+/// An address of this guest that a network for zones would hide.
+fn collision(subnet: Ipv4Net, settings: &Settings, interfaces: &[Interface]) -> Option<Ipv4Net> {
     let others = interfaces.iter().filter(|interface| interface.link != settings.nat_if);
-    others.filter_map(network).find(|other| {
-        let subnet = settings.nat_subnet;
-        other.prefix_len() > 0 && (subnet.contains(other) || other.contains(&subnet))
-    })
+    others.filter_map(network).find(|other| other.prefix_len() > 0 && settings::overlap(subnet, *other))
 }
 
 fn network(interface: &Interface) -> Option<Ipv4Net> {
@@ -168,17 +190,44 @@ pub(crate) mod tests {
         assert_eq!(own("IPv4", "0.0.0.0 netmask 0"), There::Other);
     }
 
+    /// The network for zones where the guest has such an address from a DHCP server, and whether there is something to tell.
+    fn left(wanted: &str, link: &str, address: &str, occupied: &[&str]) -> (Option<String>, bool) {
+        let text = format!("{link}: flags=1<UP,DHCP,IPv4> mtu 1500 index 2\n\tinet {address}\n");
+        let occupied: Vec<Ipv4Net> = occupied.iter().map(|text| text.parse().expect("a network")).collect();
+        let settings = Settings { nat_subnet: wanted.parse().expect("a network"), ..settings() };
+        let settled = settle(settings, &ifconfig::interfaces(&text), &occupied);
+        (settled.settings.nat.then(|| settled.settings.nat_subnet.to_string()), settled.note.is_some())
+    }
+
     #[test]
-    fn an_address_from_a_dhcp_server_may_be_in_the_way() {
-        let found = |text: &str| is_on(&settings(), &ifconfig::interfaces(text));
-        let with = |address: &str| {
-            found(&format!("e1000g0: flags=1<UP,DHCP,IPv4> mtu 1500 index 2\n\tinet {address}\n"))
-        };
-        assert!(!with("172.16.9.77 netmask ffffff00"));
-        assert!(!with("172.16.0.5 netmask fff00000"));
-        assert!(with("172.17.0.5 netmask ffff0000"));
-        assert!(with("10.0.0.5 netmask 0"));
-        assert!(found("vnic0: flags=1<UP,IPv4> mtu 1500 index 2\n\tinet 172.16.9.1 netmask ffffff00\n"));
+    fn an_address_from_a_dhcp_server_may_be_in_the_way_of_the_usual_network() {
+        let usual = "172.16.9.0/24";
+        let with = |address: &str| left(usual, "e1000g0", address, &[]);
+        assert_eq!(with("172.16.9.77 netmask ffffff00"), (None, true));
+        assert_eq!(with("172.16.0.5 netmask fff00000"), (None, true));
+        let same = (Some(usual.to_owned()), false);
+        assert_eq!(with("172.17.0.5 netmask ffff0000"), same);
+        assert_eq!(with("10.0.0.5 netmask 0"), same);
+        assert_eq!(left(usual, "vnic0", "172.16.9.1 netmask ffffff00", &[]), same);
+    }
+
+    #[test]
+    fn the_usual_network_takes_the_place_of_one_that_a_dhcp_server_forbids() {
+        let own = "10.9.0.0/24";
+        assert_eq!(left(own, "e1000g0", "10.8.0.5 netmask ffffff00", &[]), (Some(own.to_owned()), false));
+        let usual = (Some("172.16.9.0/24".to_owned()), true);
+        assert_eq!(left(own, "e1000g0", "10.9.0.5 netmask ffffff00", &["10.0.0.0/8"]), usual);
+        assert_eq!(left(own, "e1000g0", "10.9.0.5 netmask ffffff00", &["172.16.9.7/32"]), (None, true));
+        let both = left("172.16.0.0/16", "e1000g0", "172.16.9.5 netmask ffffff00", &[]);
+        assert_eq!(both, (None, true));
+        let off = settle(
+            Settings { nat: false, ..settings() },
+            &ifconfig::interfaces(
+                "e1000g0: flags=1<UP> mtu 1500 index 2\n\tinet 172.16.9.5 netmask ffffff00\n",
+            ),
+            &[],
+        );
+        assert_eq!(off.note, None, "who wants none misses none");
     }
 
     #[test]

@@ -8,13 +8,13 @@ use super::rules::{Card, Facts, Zones};
 use crate::command::dladm::is_link_name;
 use crate::command::ifconfig::Interface;
 use crate::engine::Guest;
-use crate::phase::identity::settings::{self, Settings};
+use crate::phase::identity::settings::Settings;
 use crate::phase::setup::{survey, zone_network};
 use crate::state::Link;
 
 /// The facts.
 pub fn facts(guest: &mut Guest<'_>) -> Result<Facts> {
-    let settings = settings::load(guest);
+    let settings = zone_network::settled(guest)?.settings;
     let links = survey::links(guest)?;
     let interfaces = survey::interfaces(guest)?;
     let facts = from(&settings, &links, &interfaces);
@@ -24,10 +24,10 @@ pub fn facts(guest: &mut Guest<'_>) -> Result<Facts> {
     Ok(facts)
 }
 
-/// The facts in what was found. Every physical link leads outside, whether it has an address or not, because it may get one
+/// The facts in what was found, with settings that are [settled](zone_network::settle). Every physical link leads outside, whether it has an address or not, because it may get one
 /// later; and so does every other card with an address, except for the one in the network for zones.
 pub fn from(settings: &Settings, links: &[Link], interfaces: &[Interface]) -> Facts {
-    let zones = zone_network::is_on(settings, interfaces);
+    let zones = settings.nat;
     let mut names: Vec<&str> = links.iter().map(|link| &*link.name).collect();
     for interface in interfaces {
         let is_outside = !interface.has("LOOPBACK")
