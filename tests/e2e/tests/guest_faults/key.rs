@@ -121,7 +121,7 @@ fn scenes() -> Vec<Scene> {
 
 fn other_card(guest: &Guest<'_>) {
     let mut hardware = guest.machine.hardware().unwrap();
-    hardware.nics[0].mac = OTHER_MAC.to_owned();
+    OTHER_MAC.clone_into(&mut hardware.nics[0].mac);
     guest.machine.set_hardware(&hardware).unwrap();
     let mut kept = guest.kept();
     kept["nics"][0]["mac"] = json!(OTHER_MAC);

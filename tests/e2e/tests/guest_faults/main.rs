@@ -1,4 +1,5 @@
 //! External commands that fail while a guest boots, in whatever way.
 
 mod key;
+mod sweep;
 mod view;
