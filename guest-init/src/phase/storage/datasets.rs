@@ -142,6 +142,15 @@ pub fn lost(pool: &str, datasets: &Datasets) -> Option<&'static str> {
     ESSENTIAL.into_iter().find(|&name| !(has(name) || name == "var" && has("var.new")))
 }
 
+/// The size of the disk on which the pool was made, by this boot or by an earlier one that did not come to its end: the devices
+/// are to have the same sizes in both cases.
+fn new_disk(guest: &Guest<'_>) -> Result<Option<u64>> {
+    if let (None, Some(key)) = (guest.state.storage.new_disk, &guest.state.key) {
+        return Ok(records::intent(Path::new(&key.folder))?.map(|intent| intent.bytes));
+    }
+    Ok(guest.state.storage.new_disk)
+}
+
 fn was_complete(guest: &mut Guest<'_>, pool: &Pool) -> Result<bool> {
     let folder = guest.state.key.as_ref().map(|key| key.folder.clone());
     let recorded = folder.map_or(Ok(Recorded::Nothing), |folder| records::record(Path::new(&folder)))?;
@@ -160,7 +169,7 @@ fn make(guest: &mut Guest<'_>, pool: &Pool, name: &str) -> Result<()> {
             zfs::create_with_parents(guest.commands, &dataset, &["compression=gzip", "quota=10g", &at])?;
         }
         "swap" | "dump" => {
-            let bytes = match guest.state.storage.new_disk {
+            let bytes = match new_disk(guest)? {
                 Some(bytes) => bytes,
                 None => zpool::space(guest.commands, &pool.name)?.size,
             };
