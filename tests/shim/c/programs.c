@@ -80,20 +80,30 @@ int shim_exec_search(const char *file, char *const argv[], char *const envp[])
 	return -1;
 }
 
+/* A process that is to be killed after this call is killed before the other program begins: it does not come back. */
+static void leave_for_good(struct shim_call *call)
+{
+	if (call->kill_after)
+		shim_kill(call, "killed after");
+}
+
 ILLUMOS(int, execve, (const char *path, char *const argv[], char *const envp[]))
 {
 	CHANGES("execve", "\"%s\", %s", path, argv[0] == NULL ? "" : argv[0]);
+	leave_for_good(&call);
 	DONE(shim_exec(path, argv, envp));
 }
 
 ILLUMOS(int, execv, (const char *path, char *const argv[]))
 {
 	CHANGES("execv", "\"%s\", %s", path, argv[0] == NULL ? "" : argv[0]);
+	leave_for_good(&call);
 	DONE(shim_exec(path, argv, _environ));
 }
 
 ILLUMOS(int, execvp, (const char *file, char *const argv[]))
 {
 	CHANGES("execvp", "\"%s\", %s", file, argv[0] == NULL ? "" : argv[0]);
+	leave_for_good(&call);
 	DONE(shim_exec_search(file, argv, _environ));
 }

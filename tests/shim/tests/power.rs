@@ -103,7 +103,7 @@ static INITIAL: LazyLock<String> = LazyLock::new(|| Machine::new().tree("/fat"))
 const EVERYTHING: [&str; 31] = [
     "write TOP/new first-contents",
     "append TOP/new -and-more",
-    "at TOP/old 2 XXXXXXXXXXXX",
+    "at TOP/old 2 in-the-middle",
     "length TOP/old 5",
     "length TOP/old 9",
     "mode TOP/old 600",
