@@ -82,13 +82,20 @@ pub fn write_intent(key: &Path, intent: &Intent) -> Result<()> {
 
 /// Removes the intent, once it has come true.
 pub fn forget_intent(key: &Path) -> Result<()> {
-    let path = key.join(FOLDER).join(INTENT);
+    let folder = key.join(FOLDER);
+    let path = folder.join(INTENT);
     match fs::remove_file(&path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("cannot remove {}", path.display()))
-        }
-        _ => Ok(()),
+        // Or it would be there again after a power failure.
+        Ok(()) => files::sync_folder(&folder),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
     }
+    .with_context(|| format!("cannot remove {}", path.display()))
+}
+
+/// Whether there is an intent, or what was to become one.
+pub fn has_intent(key: &Path) -> bool {
+    fs::symlink_metadata(key.join(FOLDER).join(INTENT)).is_ok()
 }
 
 fn read(key: &Path, name: &str) -> Result<Option<Vec<u8>>> {
@@ -133,7 +140,9 @@ mod tests {
         assert_eq!(intent(key.path()).expect("read"), Some(planned));
         assert!(has_intent(key.path()).expect("read"));
         assert_eq!(record(key.path()).expect("read"), Recorded::Is(made));
+        assert!(has_intent(key.path()));
         forget_intent(key.path()).expect("removed");
+        assert!(!has_intent(key.path()));
         forget_intent(key.path()).expect("already removed");
         assert!(!has_intent(key.path()).expect("read"));
         assert_eq!(intent(key.path()).expect("read"), None);
