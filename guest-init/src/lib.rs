@@ -25,7 +25,7 @@ pub mod command;
 pub mod engine;
 pub mod files;
 pub mod help;
-mod journal;
+mod kept_log;
 mod moment;
 pub mod ntp;
 pub mod phase;

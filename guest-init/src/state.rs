@@ -42,6 +42,8 @@ pub struct State {
     pub pool: Option<Pool>,
     /// Why this boot goes without its pool, if it does: rescue mode.
     pub rescue: Option<String>,
+    /// The step that the first boot did last, while it is not complete.
+    pub first_boot: Option<String>,
     /// The boot properties, once asked for.
     pub boot: Option<BTreeMap<String, String>>,
     /// The physical links, once asked for.

@@ -123,6 +123,7 @@ pub fn json(state: &State) -> String {
         .collect();
     object["key"] = json!(state.key.as_ref().map(|key| &key.disk));
     object["pool"] = json!(state.pool.as_ref().map(|pool| &pool.name));
+    object["first_boot"] = json!(state.first_boot);
     object.to_string()
 }
 
@@ -135,6 +136,11 @@ pub fn text(state: &State) -> String {
     };
     if let Some(reason) = &state.rescue {
         line(format!("RESCUE MODE: this boot goes without its pool: {reason}"));
+    }
+    if let Some(step) = &state.first_boot {
+        line(format!(
+            "the first boot is not complete, step '{step}' was its last: the next boot goes on with it"
+        ));
     }
     if state.results.is_empty() {
         line("no phase has run since this boot began".to_owned());
@@ -209,6 +215,8 @@ mod tests {
              nat FAILED: no \"link\" at all\n"
         );
         assert_eq!(text(&State::default()), "no phase has run since this boot began\n");
+        let owing = State { first_boot: Some("var".to_owned()), ..state() };
+        assert!(text(&owing).starts_with("the first boot is not complete, step 'var' was its last"));
     }
 
     #[test]
@@ -249,6 +257,7 @@ mod tests {
         let whole: Value = serde_json::from_str(&json(&state())).expect("JSON");
         assert_eq!(whole["phases"][0]["changed"], json!(["pool"]));
         assert_eq!(whole["phases"][1]["failed"][0]["step"], "nat");
+        assert_eq!(whole["first_boot"], Value::Null);
     }
 
     #[test]

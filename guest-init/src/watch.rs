@@ -18,7 +18,7 @@ use crate::arguments::WATCHED;
 use crate::boot;
 use crate::engine::{Log, Phase};
 use crate::files::{self, Owner};
-use crate::journal;
+use crate::kept_log;
 use crate::phase::storage;
 use crate::pipe::Pipe;
 use crate::state::{FAILED, PhaseResult, State};
@@ -55,7 +55,7 @@ pub fn run(phase: &'static Phase, console: bool) -> bool {
             }
         }
     };
-    if let Err(error) = journal::keep(&text, now(), &State::load_or_rescue()) {
+    if let Err(error) = kept_log::keep(&text, now(), &State::load_or_rescue()) {
         log.line(&format!("this log is not kept: {error:#}"));
     }
     is_good

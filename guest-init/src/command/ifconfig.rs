@@ -31,6 +31,18 @@ pub struct Interface {
 }
 
 impl Interface {
+    /// What [`plumb_with`] makes, as far as it is known without asking.
+    pub fn up_with(link: &str, address: Subnet) -> Self {
+        Self {
+            link: link.to_owned(),
+            unit: 0,
+            is_ipv6: address.address.is_ipv6(),
+            flags: vec!["UP".to_owned()],
+            mtu: 1500,
+            address: Some(address),
+        }
+    }
+
     /// Whether it has a flag.
     pub fn has(&self, flag: &str) -> bool {
         self.flags.iter().any(|own| own == flag)

@@ -8,23 +8,30 @@ use super::{Commands, Invocation};
 
 const PROGRAM: &str = "/usr/sbin/zfs";
 
-/// A user property of the root dataset: `1` once everything that a first boot makes is there.
-pub const COMPLETE: &str = "kiln:complete";
+/// A user property of the root dataset: the journal of the first boot, which the storage phase keeps.
+pub const STEP: &str = "kiln:step";
 
 /// The owner's wish that everything be destroyed (smartos-live, `fs-joyent`).
 pub const FACTORY_RESET: &str = "smartdc:factoryreset";
 
 /// A dataset.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Dataset {
     /// Where it is mounted: a path, `legacy`, `none`, or `-` for volumes.
     pub mountpoint: String,
     /// Its checksum.
     pub checksum: String,
-    /// The property [`COMPLETE`].
-    pub complete: bool,
+    /// The property [`STEP`], its own or from above; `-` where nobody has set it.
+    pub step: String,
     /// The property [`FACTORY_RESET`], its own or from above.
     pub factory_reset: bool,
+}
+
+impl Dataset {
+    /// One that was made a moment ago, with a mount point.
+    pub fn new(mountpoint: &str) -> Self {
+        Self { mountpoint: mountpoint.to_owned(), checksum: "on".to_owned(), ..Self::default() }
+    }
 }
 
 /// Datasets by name.
@@ -32,7 +39,7 @@ pub type Datasets = BTreeMap<String, Dataset>;
 
 /// The file systems and volumes of a pool.
 pub fn list(commands: &mut dyn Commands, pool: &str) -> Result<Datasets> {
-    let columns = format!("name,mountpoint,checksum,{COMPLETE},{FACTORY_RESET}");
+    let columns = format!("name,mountpoint,checksum,{STEP},{FACTORY_RESET}");
     let invocation =
         Invocation::reads(PROGRAM, ["list", "-H", "-o", &columns, "-t", "filesystem,volume", "-r", pool]);
     let text = commands.text(&invocation)?;
@@ -42,14 +49,14 @@ pub fn list(commands: &mut dyn Commands, pool: &str) -> Result<Datasets> {
 fn parse(text: &str, pool: &str) -> Result<Datasets> {
     let mut datasets = Datasets::new();
     for line in text.lines() {
-        let [name, mountpoint, checksum, complete, factory_reset] = line.split('\t').collect::<Vec<_>>()[..]
+        let [name, mountpoint, checksum, step, factory_reset] = line.split('\t').collect::<Vec<_>>()[..]
         else {
             bail!("'{}' has not five columns", line.escape_debug());
         };
         let dataset = Dataset {
             mountpoint: mountpoint.to_owned(),
             checksum: checksum.to_owned(),
-            complete: complete == "1",
+            step: step.to_owned(),
             factory_reset: factory_reset == "yes",
         };
         datasets.insert(name.to_owned(), dataset);
@@ -116,9 +123,10 @@ mod tests {
 
     #[test]
     fn datasets_are_read() {
-        let text = "zones\t/zones\ton\t1\t-\nzones/dump\t-\tnoparity\t1\t-\nzones/var\tlegacy\ton\t1\tyes\n";
+        let text =
+            "zones\t/zones\ton\tvar\t-\nzones/dump\t-\tnoparity\tvar\t-\nzones/var\tlegacy\ton\tvar\tyes\n";
         let datasets = parse(text, "zones").expect("datasets");
-        assert!(datasets["zones"].complete && !datasets["zones"].factory_reset);
+        assert_eq!((datasets["zones"].step.as_str(), datasets["zones"].factory_reset), ("var", false));
         assert!(datasets["zones/var"].factory_reset);
         assert_eq!(datasets["zones/dump"].checksum, "noparity");
         assert_eq!(datasets["zones/var"].mountpoint, "legacy");

@@ -288,13 +288,19 @@ pub enum Create {
     Again,
 }
 
-/// Makes a pool on a whole disk.
-pub fn create(commands: &mut dyn Commands, pool: &str, disk: &str, create: Create) -> Result<()> {
+/// Makes a pool on a whole disk; its root dataset has this property (`name=value`).
+pub fn create(
+    commands: &mut dyn Commands,
+    pool: &str,
+    disk: &str,
+    create: Create,
+    property: &str,
+) -> Result<()> {
     let force: &[&str] = match create {
         Create::IfEmpty => &[],
         Create::Again => &["-f"],
     };
-    let arguments: Vec<&str> = [&["create"], force, &[pool, disk]].concat();
+    let arguments: Vec<&str> = [&["create"], force, &["-O", property, pool, disk]].concat();
     commands.text(&Invocation::changes(PROGRAM, arguments).within(LONG)).map(drop)
 }
 

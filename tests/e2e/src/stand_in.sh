@@ -30,7 +30,7 @@ P
 program /usr/sbin/zfs <<'P'
 #!/bin/bash
 case $* in
-"get -H -o value kiln:complete zones") echo 1 ;;
+"get -H -o value kiln:step zones") echo complete ;;
 "list -H -o name -t filesystem,volume -r zones")
     printf 'zones%s\n' '' /config /cores /cores/global /dump /opt /swap /var ;;
 *) exit 2 ;;

@@ -55,8 +55,8 @@ pub fn table(stamp: &Stamp, public_key: &str, boot: u32) -> Vec<Check> {
     add(
         "journal",
         "the pool was made to its end",
-        "/usr/sbin/zfs get -H -o value kiln:complete zones",
-        vec![Expected::line("1")],
+        "/usr/sbin/zfs get -H -o value kiln:step zones",
+        vec![Expected::line("complete")],
         true,
     );
     let datasets = ["config", "cores/global", "opt", "var", "swap", "dump"];

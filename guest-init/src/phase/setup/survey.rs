@@ -28,6 +28,13 @@ pub fn interfaces(guest: &mut Guest<'_>) -> Result<Vec<Interface>> {
     Ok(interfaces)
 }
 
+/// A link has got its first address; the others are as they were.
+pub fn add(guest: &mut Guest<'_>, interface: Interface) {
+    if let Some(interfaces) = &mut guest.state.interfaces {
+        interfaces.push(interface);
+    }
+}
+
 /// Addresses have been changed: the next who asks gets a fresh answer.
 pub fn forget(guest: &mut Guest<'_>) {
     guest.state.interfaces = None;

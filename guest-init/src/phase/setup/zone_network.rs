@@ -43,15 +43,17 @@ impl Step for ZoneNetwork {
     fn apply(&self, guest: &mut Guest<'_>) -> Result<()> {
         let settings = settled(guest)?.settings;
         let before = there(&settings, &survey::interfaces(guest)?);
-        survey::forget(guest);
         let (address, prefix) = own_address(&settings);
-        let command = if before == There::Nothing {
-            make_card(&settings, guest.commands)?;
-            ifconfig::plumb_with(&settings.nat_if, Subnet { address: address.into(), prefix })
-        } else {
-            ifconfig::set(&settings.nat_if, address, prefix, None)
-        };
-        guest.commands.text(&command).map(drop)
+        if before == There::Other {
+            survey::forget(guest);
+            return guest.commands.text(&ifconfig::set(&settings.nat_if, address, prefix, None)).map(drop);
+        }
+        make_card(&settings, guest.commands)?;
+        let address = Subnet { address: address.into(), prefix };
+        guest.commands.text(&ifconfig::plumb_with(&settings.nat_if, address))?;
+        // It fails unless the card has the address now, so nobody needs to be asked again.
+        survey::add(guest, Interface::up_with(&settings.nat_if, address));
+        Ok(())
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use super::journal::{self, Reached};
 use super::records::{self, Record, Recorded};
 use super::{key, rescue, sizes};
 use crate::command::zfs::{self, Dataset, Datasets};
@@ -14,7 +15,10 @@ use crate::state::Pool;
 use crate::system;
 
 /// Without these no boot can use the pool.
-pub const ESSENTIAL: [&str; 3] = ["config", "opt", "var"];
+pub const ESSENTIAL: [&str; 3] = ["config", "opt", VAR];
+
+/// The one that begins as a copy.
+const VAR: &str = "var";
 
 /// Where programs of the global zone leave their cores.
 pub const CORES: &str = "cores/global";
@@ -30,10 +34,7 @@ pub fn of<'a>(guest: &'a mut Guest<'_>, pool: &Pool) -> Result<&'a mut Datasets>
 /// Remembers a dataset that was made.
 pub fn remember(guest: &mut Guest<'_>, name: &str, mountpoint: &str) {
     if let Some(datasets) = &mut guest.state.storage.datasets {
-        let checksum = "on".to_owned();
-        let mountpoint = mountpoint.to_owned();
-        datasets
-            .insert(name.to_owned(), Dataset { mountpoint, checksum, complete: false, factory_reset: false });
+        datasets.insert(name.to_owned(), Dataset::new(mountpoint));
     }
 }
 
@@ -88,10 +89,23 @@ impl Step for MakeDatasets {
 
     fn check(&self, guest: &mut Guest<'_>) -> Result<Finding> {
         let Some(pool) = guest.state.pool.clone() else { return Ok(Finding::Done) };
-        Ok(match missing(guest, &pool) {
-            Ok(missing) if missing.is_empty() => Finding::Done,
-            Ok(missing) => Finding::Needed(format!("datasets are made: {}", missing.join(", "))),
-            Err(error) => Finding::Needed(format!("rescue mode: {error:#}")),
+        let (reached, missing) = match missing(guest, &pool) {
+            Ok(found) => found,
+            Err(error) => return Ok(Finding::Needed(format!("rescue mode: {error:#}"))),
+        };
+        let is_new = guest.state.storage.new_disk.is_some();
+        if reached < Reached::Complete && !is_new {
+            let step = reached.word();
+            guest.log.console(&format!(
+                "the first boot is not complete, step '{step}' was its last: it is gone on with"
+            ));
+        }
+        Ok(match missing.is_empty() {
+            false => Finding::Needed(format!("datasets are made: {}", missing.join(", "))),
+            true if reached < Reached::Datasets => {
+                Finding::Needed("the journal has yet to say that the datasets are there".to_owned())
+            }
+            true => Finding::Done,
         })
     }
 
@@ -99,16 +113,22 @@ impl Step for MakeDatasets {
         let Some(pool) = guest.state.pool.clone() else { return Ok(()) };
         let mut failed = Vec::new();
         let missing = missing(guest, &pool);
-        for name in rescue::unless_done(guest, missing)? {
+        let (reached, missing) = rescue::unless_done(guest, missing)?;
+        for name in missing {
             let made = make(guest, &pool, name).with_context(|| format!("dataset {name}"));
             if ESSENTIAL.contains(&name) {
                 rescue::unless_done(guest, made)?;
             } else if let Err(error) = made {
+                guest.state.storage.is_incomplete = true;
                 failed.push(format!("{error:#}"));
             }
         }
+        if reached < Reached::Datasets
+            && let Err(error) = journal::note(guest, &pool, Reached::Datasets)
+        {
+            failed.push(format!("{error:#}"));
+        }
         if !failed.is_empty() {
-            guest.state.storage.is_incomplete = true;
             bail!(failed.join("; "));
         }
         Ok(())
@@ -120,26 +140,33 @@ impl Step for MakeDatasets {
     }
 }
 
-/// The datasets that are missing.
+/// How far the first boot has come, and the datasets that are missing but for `var`.
 ///
 /// # Errors
 /// When one is missing that was there: somebody renamed it, or it was lost. An empty one must not take its place.
-fn missing(guest: &mut Guest<'_>, pool: &Pool) -> Result<Vec<&'static str>> {
-    let was_complete = was_complete(guest, pool)?;
+fn missing(guest: &mut Guest<'_>, pool: &Pool) -> Result<(Reached, Vec<&'static str>)> {
+    let reached = journal::reached(guest, pool)?;
     let datasets = of(guest, pool)?;
     let has = |name: &str| datasets.contains_key(&format!("{}/{name}", pool.name));
-    if was_complete && let Some(lost) = lost(&pool.name, datasets) {
+    if let Some(lost) = lost(&pool.name, datasets, reached) {
         bail!("dataset {}/{lost} is gone", pool.name);
     }
-    let wanted = ["config", "opt", CORES, "swap", "dump"];
     // What was too small when everything else was made, or was removed since, is not made again.
-    Ok(wanted.into_iter().filter(|name| !has(name) && !was_complete).collect())
+    let is_complete = reached == Reached::Complete;
+    let wanted = ["config", "opt", CORES, "swap", "dump"];
+    Ok((reached, wanted.into_iter().filter(|name| !is_complete && !has(name)).collect()))
 }
 
-/// The dataset that every boot needs and that is not among these. A copy of `/var` that is still growing is not lost.
-pub fn lost(pool: &str, datasets: &Datasets) -> Option<&'static str> {
+/// The dataset that every boot needs, that was there when the first boot had come so far, and that is not among these. A copy
+/// of `/var` that is still growing is not lost.
+pub fn lost(pool: &str, datasets: &Datasets, reached: Reached) -> Option<&'static str> {
     let has = |name: &str| datasets.contains_key(&format!("{pool}/{name}"));
-    ESSENTIAL.into_iter().find(|&name| !(has(name) || name == "var" && has("var.new")))
+    // `var` is made after the others.
+    let others_were_there = reached >= Reached::Datasets || has(VAR);
+    ESSENTIAL.into_iter().find(|&name| match name {
+        VAR => reached >= Reached::Var && !has(VAR) && !has("var.new"),
+        _ => others_were_there && !has(name),
+    })
 }
 
 /// The size of the disk on which the pool was made, by this boot or by an earlier one that did not come to its end: the devices
@@ -149,14 +176,6 @@ fn new_disk(guest: &Guest<'_>) -> Result<Option<u64>> {
         return Ok(records::intent(Path::new(&key.folder))?.map(|intent| intent.bytes));
     }
     Ok(guest.state.storage.new_disk)
-}
-
-fn was_complete(guest: &mut Guest<'_>, pool: &Pool) -> Result<bool> {
-    let folder = guest.state.key.as_ref().map(|key| key.folder.clone());
-    let recorded = folder.map_or(Ok(Recorded::Nothing), |folder| records::record(Path::new(&folder)))?;
-    let on_key = matches!(recorded, Recorded::Is(record) if record.guid == pool.guid && record.complete);
-    let in_pool = of(guest, pool)?.get(&pool.name).is_some_and(|root| root.complete);
-    Ok(on_key || in_pool)
 }
 
 fn make(guest: &mut Guest<'_>, pool: &Pool, name: &str) -> Result<()> {
@@ -200,7 +219,8 @@ fn make(guest: &mut Guest<'_>, pool: &Pool, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Records that everything is there that a first boot makes, in the pool and on the key.
+/// Records that everything is there that a first boot makes, in the pool and on the key; or how far it came, if a later one
+/// owes a part.
 pub struct Complete;
 
 impl Step for Complete {
@@ -210,14 +230,15 @@ impl Step for Complete {
 
     fn check(&self, guest: &mut Guest<'_>) -> Result<Finding> {
         let Some(pool) = guest.state.pool.clone() else { return Ok(Finding::Done) };
+        let step = of(guest, &pool)?.get(&pool.name).map(|root| Reached::by_word(&root.step));
         if guest.state.storage.is_incomplete {
-            guest
-                .log
-                .line("it is not recorded that the pool is complete: the next boot makes what is missing");
+            guest.log.line("the pool is not complete: the next boot makes what is missing");
+            if step < Some(Reached::Var) {
+                return Ok(Finding::Needed("it is recorded how far this boot came".to_owned()));
+            }
             return Ok(Finding::Done);
         }
-        let in_pool = of(guest, &pool)?.get(&pool.name).is_some_and(|root| root.complete);
-        if in_pool && is_recorded(guest, &pool)? {
+        if step == Some(Reached::Complete) && is_recorded(guest, &pool)? {
             return Ok(Finding::Done);
         }
         Ok(Finding::Needed("it is recorded that the pool is complete".to_owned()))
@@ -231,12 +252,10 @@ impl Step for Complete {
         {
             bail!("dataset {}/{missing} is missing", pool.name);
         }
-        if !datasets.get(&pool.name).is_some_and(|root| root.complete) {
-            zfs::set(guest.commands, &pool.name, zfs::COMPLETE, "1")?;
-            if let Some(root) = of(guest, &pool)?.get_mut(&pool.name) {
-                root.complete = true;
-            }
+        if guest.state.storage.is_incomplete {
+            return journal::note(guest, &pool, Reached::Var);
         }
+        journal::note(guest, &pool, Reached::Complete)?;
         let record = Record { guid: pool.guid, complete: true };
         key::write(guest, |_, folder| {
             records::write_record(folder, &record)?;

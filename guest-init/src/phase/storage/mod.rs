@@ -16,6 +16,7 @@ pub mod decision;
 mod devices;
 mod disks;
 mod ioctl;
+mod journal;
 pub mod key;
 mod marks;
 mod mounts;

@@ -11,6 +11,7 @@ use super::content::Content;
 use super::decision::{self, Boot, DataDisk, Decision, Known, Look, POOL};
 use super::devices::Devices;
 use super::disks::{self, Disk};
+use super::journal::Reached;
 use super::records::{self, Intent, Record, Recorded};
 use super::{datasets, key, marks, rescue, var};
 use crate::command::zfs::{self, Dataset, Datasets};
@@ -304,9 +305,9 @@ fn must_be_usable(pool: &Pool, datasets: &Datasets, was_complete: bool) -> Resul
     if let Some((dataset, mountpoint)) = mounted_elsewhere(name, datasets) {
         bail!("{dataset} would be mounted on {mountpoint}, so pool {name} ({guid}) may be somebody else's");
     }
-    if (was_complete || datasets.get(name).is_some_and(|root| root.complete))
-        && let Some(lost) = datasets::lost(name, datasets)
-    {
+    let in_pool = datasets.get(name).map_or(Reached::Pool, |root| Reached::by_word(&root.step));
+    let reached = if was_complete { Reached::Complete } else { in_pool };
+    if let Some(lost) = datasets::lost(name, datasets, reached) {
         bail!("dataset {name}/{lost} is gone");
     }
     Ok(())
@@ -354,14 +355,10 @@ fn import(
 fn make(guest: &mut Guest<'_>, intent: &Intent, create: Create) -> Result<Pool> {
     key::write(guest, |_, folder| records::write_intent(folder, intent))?;
     guest.log.console(&format!("making pool {POOL} on disk {}", intent.disk));
-    zpool::create(guest.commands, POOL, &intent.disk, create)?;
+    let journal = format!("{}={}", zfs::STEP, Reached::Pool.word());
+    zpool::create(guest.commands, POOL, &intent.disk, create, &journal)?;
     let made = imported(guest, |pool| pool.name == POOL)?;
-    let root = Dataset {
-        mountpoint: format!("/{POOL}"),
-        checksum: "on".to_owned(),
-        complete: false,
-        factory_reset: false,
-    };
+    let root = Dataset { step: Reached::Pool.word().to_owned(), ..Dataset::new(&format!("/{POOL}")) };
     guest.state.storage.datasets = Some(Datasets::from([(POOL.to_owned(), root)]));
     guest.state.storage.new_disk = Some(intent.bytes);
     Ok(made)
@@ -380,15 +377,11 @@ mod tests {
             ("zones/var", "legacy"),
         ];
         let judged = |name: &str, mountpoint: &str| {
-            let dataset = |mountpoint: &str| Dataset {
-                mountpoint: mountpoint.to_owned(),
-                checksum: "on".to_owned(),
-                complete: false,
-                factory_reset: false,
-            };
-            let mut datasets: Datasets =
-                ours.iter().map(|(name, mountpoint)| ((*name).to_owned(), dataset(mountpoint))).collect();
-            datasets.insert(name.to_owned(), dataset(mountpoint));
+            let mut datasets: Datasets = ours
+                .iter()
+                .map(|(name, mountpoint)| ((*name).to_owned(), Dataset::new(mountpoint)))
+                .collect();
+            datasets.insert(name.to_owned(), Dataset::new(mountpoint));
             must_be_ours(&Pool { name: "zones".to_owned(), guid: 1 }, &datasets, false).is_ok()
         };
         assert!(judged("zones/data", "/data"), "other datasets are the owner's affair");

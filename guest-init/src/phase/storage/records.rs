@@ -93,11 +93,6 @@ pub fn forget_intent(key: &Path) -> Result<()> {
     .with_context(|| format!("cannot remove {}", path.display()))
 }
 
-/// Whether there is an intent, or what was to become one.
-pub fn has_intent(key: &Path) -> bool {
-    fs::symlink_metadata(key.join(FOLDER).join(INTENT)).is_ok()
-}
-
 fn read(key: &Path, name: &str) -> Result<Option<Vec<u8>>> {
     let path = key.join(FOLDER).join(name);
     match files::read(&path, LONGEST) {
@@ -140,9 +135,7 @@ mod tests {
         assert_eq!(intent(key.path()).expect("read"), Some(planned));
         assert!(has_intent(key.path()).expect("read"));
         assert_eq!(record(key.path()).expect("read"), Recorded::Is(made));
-        assert!(has_intent(key.path()));
         forget_intent(key.path()).expect("removed");
-        assert!(!has_intent(key.path()));
         forget_intent(key.path()).expect("already removed");
         assert!(!has_intent(key.path()).expect("read"));
         assert_eq!(intent(key.path()).expect("read"), None);
