@@ -9,11 +9,14 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use kiln_harness::scratch;
 use kiln_shim::Settings;
 use kiln_simulator::{Boot, BootOptions, Hardware, Machine};
 use kiln_ufs::{FileSystem, FileType};
+use rustix::fs::{StatVfsMountFlags, statvfs};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use tempfile::TempDir;
 
 use crate::Lab;
 use crate::metadata::Server;
@@ -27,7 +30,23 @@ pub const PROGRAM: &str = "/lib/svc/method/guest-init";
 /// What an image of one platform gives to its guests.
 pub struct Image {
     lab: Lab,
+    machines: TempDir,
     stamp: String,
+}
+
+/// The least room, in bytes, for machines in memory.
+const ROOM: u64 = 512 << 20;
+
+/// A folder for machines, whose files are small and change often: in memory, if there is room and programs may be run from
+/// there. On a disk, most of the time of a boot goes into the host's file system.
+fn folder_for_machines() -> TempDir {
+    let memory = "/dev/shm";
+    let is_fit = statvfs(memory).is_ok_and(|about| {
+        about.f_bavail.saturating_mul(about.f_frsize) >= ROOM
+            && !about.f_flag.contains(StatVfsMountFlags::NOEXEC)
+    });
+    let in_memory = || tempfile::Builder::new().prefix("kiln-machines.").tempdir_in(memory).ok();
+    is_fit.then(in_memory).flatten().unwrap_or_else(|| scratch::folder("machines"))
 }
 
 impl Image {
@@ -53,11 +72,15 @@ impl Image {
             cat.args(["cat", &format!("{image}:/{path}")]).stdout(File::create(&to).expect("writable"));
             assert!(cat.status().expect("kiln starts").success(), "{path}");
         }
-        let file = File::open(lab.join("key").join(&archive)).expect("it was just written");
+        let path = lab.join("key").join(&archive);
+        let file = File::open(&path).expect("it was just written");
         let length = file.metadata().expect("readable").len();
         let archive = FileSystem::open(file, length).expect("kiln's own boot archives can be read");
         unpack(&archive, &lab.join("ramdisk"));
-        Some(Self { lab, stamp: stamp.to_owned() })
+        // The loader alone reads it, and each guest has a key of its own.
+        drop(archive);
+        fs::write(&path, "the boot archive\n").expect("the scratch folder is writable");
+        Some(Self { lab, machines: folder_for_machines(), stamp: stamp.to_owned() })
     }
 
     /// A guest of this image on a machine made for its platform, with what `vmadm get` on its host prints.
@@ -65,7 +88,7 @@ impl Image {
     /// # Panics
     /// The machine cannot be made.
     pub fn guest(&self, name: &str, hardware: &Hardware, metadata: &Value) -> Guest<'_> {
-        let machine = Machine::new(&self.lab.join(name), hardware).expect("the machine is made");
+        let machine = Machine::new(&self.machines.path().join(name), hardware).expect("the machine is made");
         copy(&self.lab.join("key"), &machine.key());
         let guest = Guest { image: self, machine, name: name.to_owned(), host: None };
         guest.set_metadata(metadata);
@@ -152,7 +175,7 @@ impl Guest<'_> {
     }
 
     fn data(&self) -> PathBuf {
-        self.image.lab.join(format!("{}.json", self.name))
+        self.image.machines.path().join(format!("{}.json", self.name))
     }
 
     /// Switches the host's side of the metadata channel on.

@@ -3,8 +3,9 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
+use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::commands;
 use crate::services::methods::stock_sshd_config;
@@ -78,12 +79,16 @@ pub fn fill(root: &Path, hardware: &Hardware, simulator: &Path) -> Result<()> {
         fs::set_permissions(root.join("etc/shadow"), fs::Permissions::from_mode(0o400))
     };
     make().context("cannot make the ramdisk")?;
+    // Where the program is on another file system, this costs one copy instead of one for each command.
+    let mut source = simulator.to_owned();
     for command in commands::all().filter(|command| era.since_or_always(command.since)) {
-        link(simulator, &root.join(command.path.trim_start_matches('/')))?;
+        let place = root.join(command.path.trim_start_matches('/'));
+        link(&source, &place)?;
         let name = command.path.rsplit('/').next().unwrap_or_default();
         if IN_SBIN.contains(&name) {
-            link(simulator, &root.join("sbin").join(name))?;
+            link(&place, &root.join("sbin").join(name))?;
         }
+        source = place;
     }
     Ok(())
 }
@@ -94,9 +99,13 @@ fn link(from: &Path, to: &Path) -> Result<()> {
         // The same program already: to copy it over itself would leave nothing of it.
         return Ok(());
     }
-    fs::hard_link(from, to)
-        .or_else(|_| fs::copy(from, to).map(|_| ()))
-        .with_context(|| format!("cannot make {}", to.display()))
+    if fs::hard_link(from, to).is_ok() {
+        return Ok(());
+    }
+    // By another process: see `kiln_shim::Root` for what would happen to a child that another thread starts meanwhile.
+    let copied = Command::new("cp").arg("--").args([from, to]).status().context("cannot start cp")?;
+    ensure!(copied.success(), "cannot make {}", to.display());
+    Ok(())
 }
 
 fn files(era: &Era) -> Vec<(&'static str, String)> {

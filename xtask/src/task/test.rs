@@ -16,7 +16,7 @@ use crate::task::guest::{self, Guest};
 use crate::task::setup::{self, Purpose};
 use crate::task::{fuzz, shim, vm};
 
-/// Set for the tests by `--long`: property tests that choose their own number of cases then run many more.
+/// Set for the tests by `--long`: tests that choose their own number of cases then run many more.
 const LONG: &str = "KILN_LONG_TESTS";
 
 /// How many cases property tests run with `--long`, where they leave that to proptest, whose default is 256.
@@ -78,7 +78,8 @@ impl Ring {
 /// Run the tests: all of them, or the named rings.
 #[derive(Debug, Args)]
 pub struct Test {
-    /// Run property tests with many more cases, from random seeds.
+    /// Run property tests with many more cases, from random seeds, and stop first boots at every point rather than at a third
+    /// of them.
     #[arg(long)]
     long: bool,
     /// The rings to run [default: all, in this order].
