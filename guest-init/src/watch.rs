@@ -36,24 +36,38 @@ const LONGEST_LOG: usize = 256 << 10;
 /// How long the host may take to answer after a phase died.
 const HOST: Duration = Duration::from_secs(10);
 
+/// How often a phase is begun that [is repeated](Phase::is_repeated) when it is killed.
+const ATTEMPTS: usize = 2;
+
 /// Runs a phase. With `console`, the console is told what matters. Gives whether everything is as it should be.
 pub fn run(phase: &'static Phase, console: bool) -> bool {
     let mut log = Log::new(phase.name, console);
     let mut text = Vec::new();
-    let is_good = match start(phase) {
-        Ok(child) => match follow(child, &mut io::stderr(), &mut text).map(|status| fate(status, &text)) {
-            Ok(Fate::Ended(is_good)) => is_good,
-            Ok(Fate::Died(reason)) => note_death(phase, &reason, &mut log),
-            Err(error) => note_death(phase, &format!("it cannot be watched: {error:#}"), &mut log),
-        },
-        Err(error) => {
-            // Better without a watch than not at all.
-            log.line(&format!("cannot start {PROGRAM}: {error}"));
-            match boot::run(phase, console) {
-                Ok(is_good) => is_good,
-                Err(error) => note_death(phase, &format!("{error:#}"), &mut log),
+    let mut attempts = if phase.is_repeated { ATTEMPTS } else { 1 };
+    let is_good = loop {
+        attempts -= 1;
+        let reason = match start(phase) {
+            Ok(child) => {
+                match follow(child, &mut io::stderr(), &mut text).map(|status| fate(status, &text)) {
+                    Ok(Fate::Ended(is_good)) => break is_good,
+                    Ok(Fate::Died(reason)) => break note_death(phase, &reason, &mut log),
+                    Ok(Fate::Killed(reason)) => reason,
+                    Err(error) => format!("it cannot be watched: {error:#}"),
+                }
             }
+            Err(error) => {
+                // Better without a watch than not at all.
+                log.line(&format!("cannot start {PROGRAM}: {error}"));
+                match boot::run(phase, console) {
+                    Ok(is_good) => break is_good,
+                    Err(error) => format!("{error:#}"),
+                }
+            }
+        };
+        if attempts == 0 {
+            break note_death(phase, &reason, &mut log);
         }
+        log.console(&format!("WARNING: the phase is run once more: {reason}"));
     };
     if let Err(error) = kept_log::keep(&text, now(), &State::load_or_rescue()) {
         log.line(&format!("this log is not kept: {error:#}"));
@@ -95,8 +109,10 @@ fn follow(mut child: Child, echo: &mut dyn Write, text: &mut Vec<u8>) -> Result<
 enum Fate {
     /// It ran to its end; whether all is well.
     Ended(bool),
-    /// It did not; why.
+    /// It did not; why. It would be no better another time.
     Died(String),
+    /// A signal ended it; which, and where.
+    Killed(String),
 }
 
 fn fate(status: ExitStatus, text: &[u8]) -> Fate {
@@ -108,10 +124,11 @@ fn fate(status: ExitStatus, text: &[u8]) -> Fate {
         (None, None) => "it ended in an unknown way".to_owned(),
     };
     let text = String::from_utf8_lossy(text);
-    Fate::Died(match text.lines().rfind(|line| !line.trim().is_empty()) {
+    let reason = match text.lines().rfind(|line| !line.trim().is_empty()) {
         Some(last) => format!("{how} after it said: {}", last.chars().take(300).collect::<String>()),
         None => how,
-    })
+    };
+    if status.signal().is_some() { Fate::Killed(reason) } else { Fate::Died(reason) }
 }
 
 /// Notes that a phase did not run to its end.
@@ -154,8 +171,8 @@ mod tests {
         assert_eq!(of("echo fine >&2").0, Fate::Ended(true));
         assert_eq!(of("exit 1").0, Fate::Ended(false));
         assert_eq!(of("exit 101").0, Fate::Died("it ended with status 101".to_owned()));
-        let died = "it was ended by signal 6 after it said: it panicked".to_owned();
-        assert_eq!(of("echo one >&2; echo it panicked >&2; echo >&2; kill -ABRT $$").0, Fate::Died(died));
+        let killed = "it was ended by signal 6 after it said: it panicked".to_owned();
+        assert_eq!(of("echo one >&2; echo it panicked >&2; echo >&2; kill -ABRT $$").0, Fate::Killed(killed));
     }
 
     #[test]

@@ -14,6 +14,9 @@ pub struct Phase {
     pub name: &'static str,
     /// The base names of the methods that it stands for.
     pub methods: &'static [&'static str],
+    /// Whether it is run once more when its process is killed: nobody gets in without it, and nothing that it started can still be
+    /// at work on a disk.
+    pub is_repeated: bool,
     /// Its steps, in order.
     pub steps: &'static [&'static dyn Step],
 }
@@ -169,7 +172,11 @@ mod tests {
             state: State::default(),
             log: &mut Log::new("lights", false),
         };
-        run(&Phase { name: "lights", methods: &[], steps: steps.leak() }, purpose, &mut guest)
+        run(
+            &Phase { name: "lights", methods: &[], is_repeated: false, steps: steps.leak() },
+            purpose,
+            &mut guest,
+        )
     }
 
     fn reasons(result: &PhaseResult) -> Vec<String> {

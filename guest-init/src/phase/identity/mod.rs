@@ -28,6 +28,7 @@ use crate::engine::Phase;
 pub const PHASE: Phase = Phase {
     name: "identity",
     methods: &["smartdc-config"],
+    is_repeated: true,
     steps: &[
         &ask::AskHost,
         &links::Links,

@@ -27,6 +27,7 @@ use crate::engine::Phase;
 pub const PHASE: Phase = Phase {
     name: "setup",
     methods: &["smartos-setup"],
+    is_repeated: true,
     steps: &[
         &home::Home,
         &keys::Keys,

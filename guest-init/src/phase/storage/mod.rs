@@ -36,6 +36,7 @@ use crate::engine::Phase;
 pub const PHASE: Phase = Phase {
     name: "storage",
     methods: &["fs-joyent"],
+    is_repeated: false,
     steps: &[
         &devices::Devices,
         &key::FindKey,
