@@ -73,8 +73,9 @@ pub fn run(phase: &Phase, purpose: Purpose, guest: &mut Guest<'_>) -> PhaseResul
             Err(error) => {
                 let reason: String = format!("{error:#}").chars().take(LONGEST_REASON).collect();
                 guest.log.console(&format!("ERROR: {name}: {reason}"));
-                result.failed.push((name.to_owned(), reason));
-                if step.on_failure() == OnFailure::EndPhase {
+                result.failed.push((name.to_owned(), reason.clone()));
+                if let OnFailure::End(tell) = step.on_failure() {
+                    tell(guest, &reason);
                     break;
                 }
             }
@@ -91,6 +92,7 @@ fn deadline(clock: &dyn Clock, step: &dyn Step) -> std::time::Duration {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::time::Duration;
 
@@ -204,12 +206,22 @@ mod tests {
 
     #[test]
     fn a_step_that_others_build_on_ends_the_phase() {
-        static FUSE: Lamp = Lamp::new("fuse", Bulb::Stuck, OnFailure::EndPhase);
-        static HALL: Lamp = Lamp::new("hall", Bulb::Good, OnFailure::GoOn);
-        static STEPS: [&Lamp; 2] = [&FUSE, &HALL];
-        let result = result_of(&STEPS, Purpose::Apply);
-        assert_eq!(reasons(&result), ["fuse: the switch is stuck"]);
-        assert!(!HALL.is_on.load(Ordering::Relaxed));
+        static TOLD: Mutex<Vec<String>> = Mutex::new(Vec::new());
+        fn tell(_: &mut Guest<'_>, reason: &str) {
+            TOLD.lock().expect("nobody panics with it").push(reason.to_owned());
+        }
+        for (bulb, reason) in [
+            (Bulb::Stuck, "the switch is stuck"),
+            (Bulb::Missing, "no bulb"),
+            (Bulb::Dead, "it was done, and yet: it is dark"),
+        ] {
+            let fuse: &Lamp = Box::leak(Box::new(Lamp::new("fuse", bulb, OnFailure::End(tell))));
+            let hall: &Lamp = Box::leak(Box::new(Lamp::new("hall", Bulb::Good, OnFailure::GoOn)));
+            let result = result_of(vec![fuse, hall].leak(), Purpose::Apply);
+            assert_eq!(reasons(&result), [format!("fuse: {reason}")]);
+            assert!(!hall.is_on.load(Ordering::Relaxed));
+            assert_eq!(TOLD.lock().expect("nobody panics with it").pop().as_deref(), Some(reason));
+        }
     }
 
     #[test]
@@ -227,7 +239,8 @@ mod tests {
 
     #[test]
     fn a_plan_looks_at_every_step_and_does_none() {
-        static FUSE: Lamp = Lamp::new("fuse", Bulb::Missing, OnFailure::EndPhase);
+        static FUSE: Lamp =
+            Lamp::new("fuse", Bulb::Missing, OnFailure::End(|_, _| panic!("nothing is done")));
         static HALL: Lamp = Lamp::new("hall", Bulb::Good, OnFailure::GoOn);
         static STEPS: [&Lamp; 2] = [&FUSE, &HALL];
         let result = result_of(&STEPS, Purpose::Plan);

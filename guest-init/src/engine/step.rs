@@ -16,12 +16,12 @@ pub enum Finding {
 }
 
 /// What becomes of the phase when a step fails.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub enum OnFailure {
     /// The steps after it are done all the same.
     GoOn,
-    /// They would build on what is not there: the phase ends.
-    EndPhase,
+    /// They would build on what is not there: the phase ends, after this was told the reason.
+    End(fn(&mut Guest<'_>, &str)),
 }
 
 /// One thing that a boot has to bring about. It may be killed at any instruction and is repeated at the next boot, or earlier.

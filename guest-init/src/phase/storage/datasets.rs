@@ -47,7 +47,7 @@ impl Step for Root {
     }
 
     fn on_failure(&self) -> OnFailure {
-        OnFailure::EndPhase
+        OnFailure::End(rescue::enter)
     }
 
     fn check(&self, guest: &mut Guest<'_>) -> Result<Finding> {
@@ -61,8 +61,7 @@ impl Step for Root {
     }
 
     fn apply(&self, guest: &mut Guest<'_>) -> Result<()> {
-        let done = mount_root(guest);
-        rescue::unless_done(guest, done)
+        mount_root(guest)
     }
 }
 

@@ -44,7 +44,7 @@ impl Step for Mounts {
     }
 
     fn on_failure(&self) -> OnFailure {
-        OnFailure::EndPhase
+        OnFailure::End(rescue::enter)
     }
 
     fn check(&self, guest: &mut Guest<'_>) -> Result<Finding> {
@@ -61,8 +61,7 @@ impl Step for Mounts {
 
     fn apply(&self, guest: &mut Guest<'_>) -> Result<()> {
         let Some(pool) = guest.state.pool.clone() else { return Ok(()) };
-        let done = mount_all(guest, &pool);
-        rescue::unless_done(guest, done)?;
+        mount_all(guest, &pool)?;
         // Cores are a comfort; without them the boot goes on.
         if let Err(error) = mount_cores(guest, &pool) {
             guest.log.warn(&format!("no place for cores: {error:#}"));

@@ -36,7 +36,7 @@ impl Step for FindPool {
     }
 
     fn on_failure(&self) -> OnFailure {
-        OnFailure::EndPhase
+        OnFailure::End(rescue::enter)
     }
 
     fn check(&self, guest: &mut Guest<'_>) -> Result<Finding> {
@@ -66,8 +66,7 @@ impl Step for FindPool {
 
     fn apply(&self, guest: &mut Guest<'_>) -> Result<()> {
         let Some(decision) = guest.state.storage.decision.clone() else { bail!("nothing was decided") };
-        let done = act(guest, decision);
-        rescue::unless_done(guest, done)
+        act(guest, decision)
     }
 
     /// The pool was seen in the list of imported pools after what was done.

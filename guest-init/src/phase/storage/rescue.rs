@@ -19,6 +19,9 @@ const LIMIT: Duration = Duration::from_mins(5);
 
 /// Goes on without a pool, and tells why.
 pub fn enter(guest: &mut Guest<'_>, reason: &str) {
+    if guest.state.rescue.is_some() {
+        return;
+    }
     guest.commands.end_by(guest.clock.now().saturating_add(LIMIT));
     guest.log.console(&format!("RESCUE MODE, no pool: {reason}"));
     guest.log.console(&format!("nothing is written to any disk; see {FAILED}"));

@@ -45,7 +45,7 @@ impl Step for MakeVar {
     }
 
     fn on_failure(&self) -> OnFailure {
-        OnFailure::EndPhase
+        OnFailure::End(rescue::enter)
     }
 
     fn check(&self, guest: &mut Guest<'_>) -> Result<Finding> {
@@ -62,8 +62,7 @@ impl Step for MakeVar {
 
     fn apply(&self, guest: &mut Guest<'_>) -> Result<()> {
         let Some(pool) = guest.state.pool.clone() else { return Ok(()) };
-        let done = make(guest, &pool);
-        rescue::unless_done(guest, done)
+        make(guest, &pool)
     }
 }
 
