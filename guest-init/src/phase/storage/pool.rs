@@ -247,9 +247,9 @@ fn act(guest: &mut Guest<'_>, decision: Decision) -> Result<()> {
         }
         Decision::Make { intent, create } => make(guest, &intent, create)?,
     };
-    record(guest, &pool)?;
-    guest.state.pool = Some(pool);
-    Ok(())
+    // First of all, so that rescue mode lets go of it.
+    guest.state.pool = Some(pool.clone());
+    record(guest, &pool)
 }
 
 /// Writes down that this is the guest's pool, unless it is written already.
@@ -356,7 +356,12 @@ fn make(guest: &mut Guest<'_>, intent: &Intent, create: Create) -> Result<Pool> 
     guest.log.console(&format!("making pool {POOL} on disk {}", intent.disk));
     let journal = format!("{}={}", zfs::STEP, Reached::Pool.word());
     zpool::create(guest.commands, POOL, &intent.disk, create, &journal)?;
-    let made = imported(guest, |pool| pool.name == POOL)?;
+    let made = imported(guest, |pool| pool.name == POOL);
+    if made.is_err() {
+        // It is mounted all the same.
+        rescue::uncover(guest, POOL);
+    }
+    let made = made?;
     let root = Dataset { step: Reached::Pool.word().to_owned(), ..Dataset::new(&format!("/{POOL}")) };
     guest.state.storage.datasets = Some(Datasets::from([(POOL.to_owned(), root)]));
     guest.state.storage.new_disk = Some(intent.bytes);

@@ -55,7 +55,7 @@ pub fn leave(guest: &mut Guest<'_>) {
 }
 
 /// Takes away what was mounted from the pool, so that what is in memory is seen and written to.
-fn uncover(guest: &mut Guest<'_>, pool: &str) {
+pub fn uncover(guest: &mut Guest<'_>, pool: &str) {
     let Ok(table) = mount::table() else { return };
     let below = format!("{pool}/");
     for mounted in table.iter().rev().filter(|mounted| mounted.kind == "zfs") {

@@ -3,8 +3,8 @@
 use std::fs::{self, File};
 
 use kiln_e2e::first_boot::{differences, logs};
-use kiln_simulator::Action;
 use kiln_simulator::storage::Kind;
+use kiln_simulator::{Action, Fault};
 
 use super::stage::{
     DATA, OLD, all_is_well, boot, boot_until, boot_with, can_be_reached, can_log_in, commands, fails, guest,
@@ -35,6 +35,23 @@ fn hazard_03_what_fails_is_told_and_made_up_for() {
     let lasting = guest.lasting();
     all_is_well(&guest, &boot(&guest));
     assert_eq!(differences(&lasting, &guest.lasting()), [""; 0]);
+}
+
+/// The script went on in whatever was mounted.
+#[test]
+fn hazard_03_a_pool_that_was_made_and_cannot_be_seen_is_let_go_of() {
+    let Some(image) = image(OLD) else { return };
+    let guest = guest(&image, "unseen");
+    let second = Fault { nth: 2, ..fails("zpool", &["list"]) };
+    let failed = boot_with(&guest, &[second]);
+    can_be_reached(&failed);
+    assert!(failed.console.contains("RESCUE MODE"), "{}", logs(&failed));
+    assert!(makes_a_pool(&failed));
+    let mounts = &failed.runtime.storage.mounts;
+    assert!(mounts.iter().all(|mount| mount.kind != "zfs"), "{}", logs(&failed));
+    let mended = boot(&guest);
+    all_is_well(&guest, &mended);
+    assert_eq!(guest.machine.pools().unwrap().len(), 1);
 }
 
 /// The script found the pool of its interrupted first run and skipped all datasets; `swap -a` failed, and at every boot again.
