@@ -221,6 +221,18 @@ fn guest_init_stands_where_the_platform_looks_and_mdata_where_it_lacks_one() {
     }
 }
 
+/// An old platform has an `mdata-get` too, and it does not work.
+#[test]
+fn login_shells_find_our_mdata_before_the_platforms() {
+    for stamp in ["20130506T233003Z", "20210826T002459Z"].map(stamp) {
+        let profile = &files(custom(&stamp))["root/.profile"];
+        let path = profile.lines().find_map(|line| line.strip_prefix("PATH=")).unwrap();
+        let folders: Vec<&str> = path.split(':').collect();
+        assert_eq!(folders[0], "/opt/custom/bin", "{path}");
+        assert!(folders.contains(&"/usr/sbin") && folders.contains(&"/usr/bin"), "{path}");
+    }
+}
+
 /// A file in `overlays` or `smf` that no row names would look as if it did something.
 #[test]
 fn every_file_that_is_brought_along_is_in_the_table() {

@@ -1,5 +1,5 @@
-# Read by every login shell of the Bourne family.
-PATH=/usr/bin:/usr/sbin:/sbin:/smartdc/bin:/opt/smartdc/bin:/opt/custom/bin:/opt/local/bin:/opt/local/sbin
+# Read by every login shell of the Bourne family. The image's own programs come first: an old platform's mdata-get does not work.
+PATH=/opt/custom/bin:/usr/bin:/usr/sbin:/sbin:/smartdc/bin:/opt/smartdc/bin:/opt/local/bin:/opt/local/sbin
 MANPATH=/usr/share/man:/smartdc/man:/opt/smartdc/man:/opt/custom/man:/opt/local/man
 PAGER=less
 EDITOR=vim

@@ -11,7 +11,7 @@ use std::process::Command;
 
 use kiln_harness::scratch;
 use kiln_shim::Settings;
-use kiln_simulator::{Boot, BootOptions, Hardware, Machine};
+use kiln_simulator::{Boot, BootOptions, Hardware, Machine, static_program};
 use kiln_ufs::{FileSystem, FileType};
 use rustix::fs::{StatVfsMountFlags, statvfs};
 use serde_json::{Value, json};
@@ -148,6 +148,9 @@ Yj8v1P6FgpCOJLH5F/VTUqC1lx2Sna6CBshSQ92P7KfLu6pt0iYeKQv2syb2oYJ5qaRbb42Iqw5c1WIZ
 s3ULPfojv8ni6oxaOAu44iUg2xjTfa5I44dhFsRDO4qC5FJOLNNST+zpdrkpmZp2ftYRO2Q5xm3LZnQrGJCQkilnyBYPEkJPavQhowLxveOMnwrLgjInQG\
 eXWKzDpcpDNrQGcKSc2sAgxGHHkrId+sR1ZXH3baIMrV owner@example.com";
 
+/// A script for [`Guest::options_with_interpreter`].
+pub const INTERPRETED: &str = "#!/usr/bin/interpreter\n";
+
 /// A machine that boots an image.
 pub struct Guest<'a> {
     image: &'a Image,
@@ -214,6 +217,23 @@ impl Guest<'_> {
             overlays: vec![(self.image.lab.join("ramdisk"), "/".into())],
             ..BootOptions::default()
         }
+    }
+
+    /// The same with an interpreter for scripts that are [`INTERPRETED`], which runs `program` whatever is in them: a command a
+    /// line, as the simulator's program `scripted` takes them.
+    ///
+    /// # Panics
+    /// The files cannot be written.
+    pub fn options_with_interpreter(&self, program: &str) -> BootOptions {
+        let folder = self.machine.folder().join("interpreter");
+        let scripts = folder.join("etc/scripted");
+        fs::create_dir_all(&scripts).expect("the scratch folder is writable");
+        fs::write(scripts.join("interpreter"), program).expect("the scratch folder is writable");
+        let mut options = self.options();
+        options.overlays.push((folder, "/".into()));
+        let interpreter = static_program("scripted").expect("it is built");
+        options.programs.push((interpreter, "/usr/bin/interpreter".into()));
+        options
     }
 
     /// Switches the machine on and off again. The simulator must have known everything that it was asked for.

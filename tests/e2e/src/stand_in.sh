@@ -15,8 +15,12 @@ touch /opt/custom/etc/zone.json.tmpl
 sed -i 's/^root:[^:]*:/root:NP:/' /etc/shadow
 mdata get root_authorized_keys >/root/.ssh/authorized_keys
 chmod 700 /root /root/.ssh; chmod 600 /root/.ssh/authorized_keys
+program /usr/sbin/mdata-get <<'P'
+#!/bin/bash
+exec /in/files/mdata get --device /dev/ttyS1 --timeout 60 -- "$@"
+P
 mdata get user-script >/tmp/user-script
-sh /tmp/user-script
+PATH=/usr/sbin:/usr/bin:/sbin:/bin sh /tmp/user-script
 hostname "$(mdata get sdc:alias)"
 
 program /usr/sbin/zpool <<'P'
@@ -43,10 +47,6 @@ case $* in
 "show-vnic -p -o link,over") echo vnic0:vswitch0 ;;
 *) exit 1 ;;
 esac
-P
-program /usr/sbin/mdata-get <<'P'
-#!/bin/bash
-exec /in/files/mdata get --device /dev/ttyS1 --timeout 60 -- "$@"
 P
 program /usr/bin/svcs <<'P'
 #!/bin/bash

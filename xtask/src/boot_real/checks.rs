@@ -225,9 +225,9 @@ pub fn table(stamp: &Stamp, public_key: &str, boot: u32) -> Vec<Check> {
     );
     add(
         "user-script",
-        "the owner's program ran once in each boot",
+        "the owner's program ran once in each boot, and could ask for metadata",
         &format!("/usr/bin/cat {SCRIPT_LOG}"),
-        vec![Expected::Times(boot as usize, "the user-script ran".to_owned())],
+        vec![Expected::Times(boot as usize, format!("the user-script of {ALIAS} ran"))],
         false,
     );
     add(

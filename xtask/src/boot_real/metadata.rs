@@ -38,7 +38,8 @@ pub fn description(uuid: &str, memory_mib: u32, public_key: &str) -> Value {
         }],
         "customer_metadata": {
             "root_authorized_keys": public_key,
-            "user-script": format!("#!/bin/sh\necho the user-script ran >>{SCRIPT_LOG}\n"),
+            // By bare names, as people write scripts.
+            "user-script": format!("#!/bin/sh\necho \"the user-script of $(mdata-get sdc:alias) ran\" >>{SCRIPT_LOG}\n"),
         },
     })
 }

@@ -20,6 +20,10 @@ pub struct Script {
     path: &'static str,
 }
 
+/// Where scripts find programs by name. What the image brings comes first: a platform before 2013-10-24 (smartos-live TOOLS-292)
+/// has an `mdata-get` of its own, which asks for the socket of a zone and hears nothing in the global zone.
+const SEARCH_PATH: &str = "/opt/custom/bin:/usr/sbin:/usr/bin:/sbin";
+
 /// The operator's.
 pub const OPERATOR_SCRIPT: Script =
     Script { name: "operator-script", key: "sdc:operator-script", path: "/var/svc/mdata-operator-script" };
@@ -65,6 +69,7 @@ impl Step for Script {
         let status = Command::new(self.path)
             .current_dir("/")
             .env("HOME", "/root")
+            .env("PATH", SEARCH_PATH)
             .stdin(Stdio::null())
             .stdout(output()?)
             .stderr(output()?)

@@ -3,8 +3,8 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 
-use kiln_e2e::first_boot::{Guest, RSA_KEY, differences, logs, metadata};
-use kiln_simulator::{BootOptions, Hardware, static_program};
+use kiln_e2e::first_boot::{Guest, INTERPRETED, RSA_KEY, differences, logs, metadata};
+use kiln_simulator::{BootOptions, Hardware};
 use serde_json::{Value, json};
 
 use super::stage::{
@@ -103,24 +103,13 @@ fn hazard_25_the_uuid_is_that_of_the_host_and_smbios_runs_once() {
     }
 }
 
-/// With an interpreter for scripts, which runs `program` whatever is in them.
-fn scripted(guest: &Guest<'_>, program: &str) -> BootOptions {
-    let folder = guest.machine.folder().join("interpreter");
-    fs::create_dir_all(folder.join("etc/scripted")).unwrap();
-    fs::write(folder.join("etc/scripted/interpreter"), program).unwrap();
-    let mut options = guest.options();
-    options.overlays.push((folder, "/".into()));
-    options.programs.push((static_program("scripted").unwrap(), "/usr/bin/interpreter".into()));
-    options
-}
-
 /// The script's exit status was that of the owner's program: not 0, and the service was in maintenance.
 #[test]
 fn hazard_26_a_program_of_the_owner_that_fails_fails_alone() {
     let Some(image) = image(OLD) else { return };
     let mut guest = guest(&image, "userscript");
-    tell(&mut guest, "user-script", &json!("#!/usr/bin/interpreter\n"));
-    let boot = guest.boot(&scripted(&guest, "/usr/bin/hostname renamed\nexit 1"));
+    tell(&mut guest, "user-script", &json!(INTERPRETED));
+    let boot = guest.boot(&guest.options_with_interpreter("/usr/bin/hostname renamed\nexit 1"));
     can_be_reached(&boot);
     assert_eq!(boot.state("smartos/userscript"), "online");
     let runs = boot.started.iter().filter(|fmri| fmri.contains("smartos/userscript")).count();
@@ -137,9 +126,9 @@ fn hazard_27_a_restart_typed_twice_changes_nothing() {
     let Some(image) = image(OLD) else { return };
     let mut guest = settled(&image, "restarts");
     let (before, lasting) = (boot(&guest), guest.lasting());
-    tell(&mut guest, "user-script", &json!("#!/usr/bin/interpreter\n"));
+    tell(&mut guest, "user-script", &json!(INTERPRETED));
     let restart = "/usr/sbin/svcadm restart smartos/setup\n/usr/sbin/svcadm restart smartdc/config\n";
-    let boot = guest.boot(&scripted(&guest, &restart.repeat(2)));
+    let boot = guest.boot(&guest.options_with_interpreter(&restart.repeat(2)));
     let runs = boot.started.iter().filter(|fmri| fmri.contains("smartos/setup")).count();
     assert!(runs >= 2, "{:?}", boot.started);
     all_is_well(&guest, &boot);

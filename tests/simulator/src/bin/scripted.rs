@@ -37,7 +37,7 @@ fn main() -> ExitCode {
 
 fn run(command: &str, arguments: &[&str]) -> u8 {
     println!("+ {command} {}", arguments.join(" "));
-    match Command::new(command).args(arguments).env_clear().status() {
+    match Command::new(command).args(arguments).status() {
         Ok(status) => status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(255),
         Err(error) => {
             eprintln!("{command}: {error}");

@@ -18,8 +18,8 @@ pub fn bootparams(world: &mut World, argv: &[&str]) -> Reply {
     )
 }
 
-/// `smbios -t 0|1`: usr/src/cmd/smbios/smbios.c. From 2018-04 (OS-6727) a UUID under bhyve has a second line in the right
-/// byte order; before, the one line has the first three parts swapped as the table does.
+/// `smbios -t 0|1`, also by the types' names: usr/src/cmd/smbios/smbios.c. From 2018-04 (OS-6727) a UUID under bhyve has a
+/// second line in the right byte order; before, the one line has the first three parts swapped as the table does.
 pub fn smbios(world: &mut World, argv: &[&str]) -> Reply {
     let options = match Options::parse(argv.get(1..).unwrap_or_default(), "t:") {
         Ok(options) => options,
@@ -28,12 +28,12 @@ pub fn smbios(world: &mut World, argv: &[&str]) -> Reply {
     let hardware = &world.hardware;
     let header = "ID    SIZE TYPE\n";
     match options.value('t') {
-        Some("0") => Reply::text(format!(
+        Some("0" | "SMB_TYPE_BIOS") => Reply::text(format!(
             "{header}0     62   SMB_TYPE_BIOS (BIOS Information)\n\n  Vendor: {}\n  Version String: 1.0\n  Release Date: \
              01/01/2011\n",
             hardware.bios_vendor
         )),
-        Some("1") => {
+        Some("1" | "SMB_TYPE_SYSTEM") => {
             let bhyve = hardware.bios_vendor == "BHYVE";
             let new = hardware.era.since("20180401");
             let swapped = swap(&hardware.uuid);

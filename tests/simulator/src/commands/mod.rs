@@ -13,6 +13,7 @@ pub mod ifconfig;
 pub mod ipf;
 pub mod ipfstat;
 pub mod ipnat;
+pub mod mdata;
 pub mod mount;
 pub mod ndd;
 pub mod netstat;
@@ -68,6 +69,7 @@ const COMMANDS: &[Command] = &[
     always("/usr/bin/uname", host::uname),
     always("/usr/bin/disklist", host::disklist),
     always("/usr/bin/diskinfo", host::diskinfo),
+    always("/usr/sbin/mdata-get", mdata::get),
     always("/usr/sbin/vmadm", vmadm::vmadm),
     always("/usr/sbin/imgadm", vmadm::imgadm),
 ];
