@@ -1,11 +1,13 @@
 //! The workflow for a CI service, which nobody can run here: it is well-formed, and the commands in it exist.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
 use kiln_e2e::Said;
 use kiln_harness::{cloud_init, tools};
+use kiln_simulator::Era;
 use serde_json::Value;
 
 /// Reads YAML by the rules that CI services follow, and writes it as JSON.
@@ -50,15 +52,46 @@ fn every_job_has_a_machine_a_limit_and_steps_that_do_one_thing() {
 }
 
 #[test]
-fn the_platforms_are_a_list_of_addresses() {
+fn there_is_a_platform_of_each_era() {
     let Some(workflow) = workflow() else { return };
     let expression = workflow["jobs"]["first-boot"]["strategy"]["matrix"]["platform"].as_str().unwrap();
     let literal = expression.split('\'').nth(1).expect("a literal in single quotes");
-    let addresses: Vec<String> = serde_json::from_str(literal).expect("a JSON list of texts");
-    assert!(addresses.len() >= 5, "one of each era: {addresses:?}");
-    for address in addresses {
+    let platforms: Vec<BTreeMap<String, String>> = serde_json::from_str(literal).expect("a JSON list");
+    let stamps: Vec<&str> = platforms.iter().map(|platform| platform["stamp"].as_str()).collect();
+    // Of the first three eras images are published, so these are the very platforms; of the last, the newest there is.
+    assert_eq!(stamps[..3], Era::ALL[..3]);
+    let year = |stamp: &str| stamp.get(..4).unwrap_or_default().to_owned();
+    let (newest, dated) = stamps.split_last().unwrap();
+    assert_eq!(*newest, "latest");
+    assert_eq!(
+        dated.iter().map(|stamp| year(stamp)).collect::<Vec<_>>(),
+        Era::ALL[..5].iter().map(|stamp| year(stamp)).collect::<Vec<_>>()
+    );
+    for platform in &platforms {
+        let address = &platform["address"];
         let path = address.strip_prefix("https://").unwrap_or_else(|| panic!("{address}"));
-        assert!(path.strip_suffix(".tgz").is_some(), "{address}");
+        // The update server has names of its own.
+        if let Some(tarball) = path.strip_suffix(".tgz") {
+            assert!(tarball.ends_with(&platform["stamp"]), "{platform:?}");
+        }
+    }
+}
+
+/// What is tested on the shim is to be tested on illumos too.
+#[test]
+fn the_unit_tests_of_both_guest_programs_go_to_illumos() {
+    let Some(workflow) = workflow() else { return };
+    let scripts = steps(&workflow).into_iter().filter_map(|step| step["run"].as_str());
+    let commands: Vec<String> =
+        scripts.flat_map(lines).filter(|line| line.starts_with("cargo test ")).collect();
+    let [command] = commands.as_slice() else { panic!("{commands:?}") };
+    for words in [
+        "--no-run --target x86_64-unknown-illumos ",
+        " --package guest-mdata ",
+        " --package guest-init ",
+        " --lib ",
+    ] {
+        assert!(command.contains(words), "{words:?}: {command}");
     }
 }
 

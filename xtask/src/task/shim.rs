@@ -12,9 +12,9 @@ use crate::task::guest::{self, Guest};
 /// The platforms that the shim plays: the oldest there is an image of, and one that has everything.
 pub const PLATFORMS: [&str; 2] = ["20130506T233003Z", "20991231T000000Z"];
 
-/// Runs `tests`, a `cargo test`, for what guest-mdata does inside one process: its tests are illumos programs themselves.
+/// Runs `tests`, a `cargo test`, for what the guest programs do inside one process: their tests are illumos programs themselves.
 pub fn inside(mut tests: Command, platform: &str) -> Result<()> {
-    tests.args(["--package", "guest-mdata", "--target", "x86_64-unknown-illumos"]);
+    tests.args(["--package", "guest-mdata", "--package", "guest-init", "--target", "x86_64-unknown-illumos"]);
     tests.args(["--lib", "--bins", "--test", "protocol", "--test", "detection"]);
     // A panic ends the whole program, and what it had kept back would be lost.
     tests.args(["--", "--test-threads=1", "--nocapture"]);
