@@ -41,6 +41,11 @@ macro_rules! piece {
     };
 }
 
+/// Whether some platform gets a piece of this path in its boot archive.
+pub(super) fn in_boot_archive(path: &str) -> bool {
+    PIECES.iter().any(|piece| piece.home == BootArchive && piece.path == path)
+}
+
 /// All pieces.
 #[rustfmt::skip]
 pub(super) const PIECES: &[Piece] = &[

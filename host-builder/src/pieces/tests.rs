@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
 
+use super::record::{Proof, Record, Trace};
 use super::*;
 use crate::overlay::Tree;
 
@@ -219,6 +220,47 @@ fn guest_init_stands_where_the_platform_looks_and_mdata_where_it_lacks_one() {
         }
         assert_eq!(programs_and_links(custom(&stamp(text))), text_of(expected), "{text}");
     }
+}
+
+fn recorded(stamp: &Stamp, layers: impl IntoIterator<Item = Layer>) -> BTreeMap<String, Trace> {
+    let tree = Tree::stack([boot_archive(stamp)].into_iter().chain(layers)).unwrap();
+    Record::new(stamp, Proof { sha256: "0".repeat(64), bytes: 1 }, &tree).unwrap().pieces
+}
+
+#[test]
+fn the_record_names_every_piece_of_the_boot_archive() {
+    for text in ["20130506T233003Z", "20141030T081701Z", "20210826T002459Z"] {
+        let stamp = stamp(text);
+        let tree = Tree::stack([boot_archive(&stamp)]).unwrap();
+        let brought: Vec<String> = tree
+            .entries()
+            .filter(|(_, entry)| !matches!(entry.kind, Kind::Directory { .. }))
+            .map(|(path, _)| String::from_utf8(path.to_vec()).unwrap())
+            .collect();
+        let recorded = recorded(&stamp, []);
+        assert_eq!(recorded.keys().collect::<Vec<_>>(), brought.iter().collect::<Vec<_>>(), "{text}");
+        assert_eq!(recorded["lib/svc/method/fs-joyent"], Trace::Link { link: "guest-init".to_owned() });
+        let issue = &files(boot_archive(&stamp))["etc/issue"];
+        let proof = Proof::of(issue.as_bytes()).unwrap();
+        assert_eq!(recorded["etc/issue"], Trace::File(proof), "as it is in the image, with the stamp");
+        // guest-init reads no more than 64 KiB of it.
+        let record = Record { kiln: String::new(), stamp: String::new(), custom: None, pieces: recorded };
+        assert!(record.to_json().len() < 16 << 10);
+    }
+}
+
+/// Those are what the guest gets, and how guest-init knows whose `sshd_config` it has.
+#[test]
+fn the_record_names_what_owners_put_in_the_place_of_pieces() {
+    let stamp = stamp("20210826T002459Z");
+    let mut own = Layer::new("own", Ownership::default());
+    for path in ["etc/issue", "etc/ssh/sshd_config", "etc/motd"] {
+        own.add(path.as_bytes(), Kind::File(Contents::Bytes(Cow::Borrowed(b"mine\n"))));
+    }
+    let mine = Trace::File(Proof::of(&b"mine\n"[..]).unwrap());
+    let recorded = recorded(&stamp, [own]);
+    assert_eq!((&recorded["etc/issue"], &recorded["etc/ssh/sshd_config"]), (&mine, &mine));
+    assert!(!recorded.contains_key("etc/motd"), "which could be thousands");
 }
 
 /// An old platform has an `mdata-get` too, and it does not work.

@@ -1,5 +1,5 @@
-//! Checks of what was put into a boot archive for the guest: kiln's programs with the record that vouches for them, and the
-//! service manifests of the site.
+//! Checks of what was put into a boot archive for the guest: kiln's files and links with the record that vouches for them, and
+//! the service manifests of the site.
 
 use std::io::Read;
 
@@ -9,7 +9,7 @@ use super::findings::Findings;
 use crate::contents::source::Source;
 use crate::contents::tree::{self, Node, Tree, show};
 use crate::contents::ufs::UfsTree;
-use crate::pieces::record::{self, Proof, Record};
+use crate::pieces::record::{self, Proof, Record, Trace};
 use crate::smf::{self, Manifest};
 use crate::stamp::Stamp;
 
@@ -35,7 +35,7 @@ pub fn check(
     // What is wrong with the file system itself has been said.
     let tree = UfsTree::open(source.clone()).ok()?;
     check_manifests(findings, place, &*tree);
-    check_programs(findings, place, &*tree, folders_say)
+    check_pieces(findings, place, &*tree, folders_say)
 }
 
 /// The manifests of the site: each for itself, and whether the services of all manifests wait for each other in a circle. The
@@ -86,8 +86,8 @@ fn text(tree: &dyn Tree, node: &Node) -> Result<String> {
     String::from_utf8(bytes).context("is no UTF-8")
 }
 
-/// The programs, by the record.
-fn check_programs(
+/// What kiln put there, by the record.
+fn check_pieces(
     findings: &mut Findings,
     place: &str,
     tree: &dyn Tree,
@@ -102,25 +102,35 @@ fn check_programs(
     {
         findings.problem(&place, format!("speaks of the platform {}, but this is {stamp}", record.stamp));
     }
-    for (path, proof) in &record.programs {
-        let found = findings.take(path, tree::find(tree, path.as_bytes(), true)).flatten();
-        let Some(program) = found.filter(Node::is_file) else {
-            findings.problem(&place, format!("vouches for /{path}, which is no file of the archive"));
-            continue;
-        };
-        let actual = tree.contents(&program).and_then(|contents| prove(&contents));
-        if let Some(actual) = findings.take(&place, actual)
-            && actual != *proof
-        {
-            let text = format!("/{path} has the SHA-256 {}, not {}", actual.sha256, proof.sha256);
-            findings.problem(&place, text);
+    if record.pieces.is_empty() {
+        findings.problem(&place, "vouches for nothing");
+    }
+    for (path, recorded) in &record.pieces {
+        let Some(actual) = findings.take(&place, trace(tree, path)) else { continue };
+        match actual {
+            Some(actual) if actual == *recorded => {}
+            Some(actual) => findings.problem(&place, format!("/{path} is {actual}, not {recorded}")),
+            None => findings.problem(&place, format!("/{path} is missing: it was {recorded}")),
         }
     }
     if findings.problems.len() == before {
-        let count = record.programs.len();
-        findings.passed(place, format!("by kiln {}; {count} program as recorded", record.kiln));
+        let count = record.pieces.len();
+        findings.passed(place, format!("by kiln {}; {count} files and links are as recorded", record.kiln));
     }
     Some(record)
+}
+
+/// What is at a path; `None` if that is neither a file nor a link.
+fn trace(tree: &dyn Tree, path: &str) -> Result<Option<Trace>> {
+    let Some(node) = tree::find(tree, path.as_bytes(), false)? else { return Ok(None) };
+    if let Some(target) = &node.metadata.target {
+        return Ok(Some(Trace::link(target)));
+    }
+    if !node.is_file() {
+        return Ok(None);
+    }
+    let proof = tree.contents(&node).and_then(|contents| prove(&contents));
+    Ok(Some(Trace::File(proof.with_context(|| format!("/{path}"))?)))
 }
 
 /// The proof of these bytes.
@@ -136,3 +146,6 @@ fn read(tree: &dyn Tree, node: &Node) -> Result<Record> {
     tree.contents(node)?.reader().take(RECORD_LIMIT as u64).read_to_end(&mut bytes)?;
     serde_json::from_slice(&bytes).context("is not the record of an image")
 }
+
+#[cfg(test)]
+mod tests;
