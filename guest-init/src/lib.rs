@@ -25,6 +25,7 @@ pub mod command;
 pub mod engine;
 pub mod files;
 pub mod help;
+pub mod image;
 mod kept_log;
 mod moment;
 pub mod ntp;

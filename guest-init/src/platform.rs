@@ -53,9 +53,10 @@ impl Platform {
         &self.stamp[..day.len().min(self.stamp.len())] >= day
     }
 
-    /// Whether its SSH server is OpenSSH rather than SunSSH (smartos-live OS-4688).
+    /// Whether its SSH server is surely OpenSSH rather than SunSSH, which it replaced on 2015-08-14 (smartos-live OS-4688). A
+    /// platform of that day may have either, and counts as the older: what SunSSH takes OpenSSH takes as well.
     pub fn has_openssh(&self) -> bool {
-        self.is_since("20150814")
+        self.is_since("20150815")
     }
 }
 

@@ -106,7 +106,12 @@ const FILES: [(&str, u16, &str); 12] = [
     ("/etc/group", 0o644, "root::0:\nother::1:root\nnobody::60001:\n"),
     ("/etc/name_to_major", 0o644, "cn 0\nrootnex 1\nufs 2\nramdisk 3\n"),
     ("/etc/release", 0o644, "kiln stand-in platform, not a SmartOS\n"),
-    ("/etc/ssh/sshd_config", 0o644, "Protocol 2\nPermitRootLogin yes\n"),
+    (
+        "/etc/ssh/sshd_config",
+        0o644,
+        "Port 22\nHostKey /var/ssh/ssh_host_rsa_key\nHostKey /var/ssh/ssh_host_ecdsa_key\nHostKey \
+         /var/ssh/ssh_host_ed25519_key\nPermitRootLogin yes\nPasswordAuthentication yes\nSubsystem sftp internal-sftp\n",
+    ),
     ("/etc/inet/ntp.conf", 0o644, "server 0.smartos.pool.ntp.org\n"),
     ("/etc/cron.d/crontabs/root", 0o600, "10 3 * * * /usr/sbin/logadm\n"),
     ("/boot/solaris/bootenv.rc", 0o644, "setprop ata-dma-enabled 1\n"),

@@ -7,7 +7,8 @@
 use super::Home::{BootArchive, Custom};
 use super::{Matter, Piece};
 
-/// OpenSSH took the place of SunSSH (illumos-extra OS-4688, 2015-08-14). It still takes SunSSH's words.
+/// OpenSSH took the place of SunSSH (illumos-extra OS-4688, 2015-08-14). It still takes SunSSH's words. Its platforms keep a file
+/// of their own, which changes with its releases; guest-init changes in it what has to be.
 const OPENSSH: &str = "20150815T000000Z";
 
 /// ntpd became 4.2.7p446 (illumos-extra, July 2014), the first with `pool` and `restrict source`.
@@ -54,7 +55,6 @@ pub(super) const PIECES: &[Piece] = &[
     piece!(BootArchive, "etc/inet/ntp.conf",        text "overlays/boot_archive/etc/inet/ntp.conf.pool",      NTP_POOLS, ""),
     piece!(BootArchive, "etc/issue",                text "overlays/boot_archive/etc/issue",                   "",        ""),
     piece!(BootArchive, "etc/ssh/sshd_config",      text "overlays/boot_archive/etc/ssh/sshd_config.sunssh",  "",        OPENSSH),
-    piece!(BootArchive, "etc/ssh/sshd_config",      text "overlays/boot_archive/etc/ssh/sshd_config.openssh", OPENSSH,   ""),
     piece!(BootArchive, "lib/svc/manifest/site/guest-setup.xml",      text "smf/guest-setup.xml",             "",        ""),
     piece!(BootArchive, "lib/svc/manifest/site/guest-userscript.xml", text "smf/guest-userscript.xml",        "",        ""),
     piece!(BootArchive, "lib/svc/method/guest-init",         program GUEST_INIT,                              "",        ""),

@@ -56,11 +56,29 @@ impl Image {
     /// # Panics
     /// It cannot be built.
     pub fn build(stamp: &str) -> Option<Self> {
+        Self::build_with(stamp, &[])
+    }
+
+    /// The same with an overlay of the owner's: files with their contents, by paths in the boot archive.
+    ///
+    /// # Panics
+    /// It cannot be built.
+    pub fn build_with(stamp: &str, overlay: &[(&str, &str)]) -> Option<Self> {
         let lab = Lab::open()?;
         fs::create_dir_all(lab.join("data")).expect("the scratch folder is writable");
         let tarball = format!("data/platform-{stamp}.tgz");
         lab.kiln_ok(&["demo", "platform", "--stamp", stamp, "--output", &tarball]);
-        lab.kiln_ok(&["retro", stamp, "--version", "test"]);
+        for (path, text) in overlay {
+            let to = lab.join("overlay").join(path);
+            fs::create_dir_all(to.parent().expect("it has a folder"))
+                .expect("the scratch folder is writable");
+            fs::write(to, text).expect("the scratch folder is writable");
+        }
+        let mut build = vec!["retro", stamp, "--version", "test"];
+        if !overlay.is_empty() {
+            build.extend(["--overlay", "overlay"]);
+        }
+        lab.kiln_ok(&build);
         let image = format!("output/smartos-retro-{stamp}-test.zvol.gz");
         lab.kiln_ok(&["verify", &image]);
         let archive = format!("os/{stamp}/platform/i86pc/amd64/boot_archive");
@@ -118,6 +136,14 @@ impl Image {
     /// A guest of this image on the usual machine, with the usual metadata.
     pub fn usual_guest(&self, name: &str) -> Guest<'_> {
         self.guest(name, &Hardware::usual(&self.stamp), &metadata())
+    }
+
+    /// A file of text in its boot archive.
+    ///
+    /// # Panics
+    /// There is none.
+    pub fn file(&self, path: &str) -> String {
+        fs::read_to_string(self.lab.join("ramdisk").join(path)).expect("the boot archive has it")
     }
 
     /// The stamp of its platform.

@@ -28,7 +28,6 @@ fn lay_own_pieces(listing: &mut Listing) {
         ("/etc/cron.d/crontabs/root", "etc/cron.d/crontabs/root", "0600"),
         ("/etc/inet/ntp.conf", "etc/inet/ntp.conf.pool", "0644"),
         ("/etc/issue", "etc/issue", "0644"),
-        ("/etc/ssh/sshd_config", "etc/ssh/sshd_config.openssh", "0644"),
     ] {
         let content = fs::read_to_string(folder.join(source)).unwrap().replace("@STAMP@", STAMP);
         listing.insert(path.into(), Entry::file(mode, content.as_bytes(), TIME).owned_by(0, 3));

@@ -40,9 +40,10 @@ impl Stamp {
         if self.is_since("20150715") { Nic::Virtio } else { Nic::E1000 }
     }
 
-    /// Whether its SSH server is OpenSSH rather than SunSSH, which it replaced on 2015-08-14 (smartos-live OS-4688).
+    /// Whether its SSH server is surely OpenSSH rather than SunSSH, which it replaced on 2015-08-14 (smartos-live OS-4688). What
+    /// a client does for SunSSH works with OpenSSH too.
     pub fn has_openssh(&self) -> bool {
-        self.is_since("20150814")
+        self.is_since("20150815")
     }
 
     /// Whether a global zone has a working `mdata-get` of the platform's own (from 2013-10-24, first in platforms of 2014).
@@ -131,6 +132,8 @@ mod tests {
         assert_eq!(of("20141030T081701Z"), (Nic::E1000, "rsa", false, true));
         assert_eq!(of("20150714T235959Z"), (Nic::E1000, "rsa", false, true));
         assert_eq!(of("20150715T000000Z"), (Nic::Virtio, "rsa", false, true));
+        assert_eq!(of("20150814T235959Z"), (Nic::Virtio, "rsa", false, true));
+        assert_eq!(of("20150815T000000Z"), (Nic::Virtio, "ed25519", true, true));
         assert_eq!(of("20151126T062538Z"), (Nic::Virtio, "ed25519", true, true));
         assert_eq!(of("20240101T000000Z"), (Nic::Virtio, "ed25519", true, true));
     }

@@ -1,5 +1,6 @@
-//! `/etc/ssh/sshd_config`: the image brings the one that suits its platform. An overlay of the owner's may have replaced
-//! it; what would lock the owner out, or let others in by password, is mended.
+//! `/etc/ssh/sshd_config`. SunSSH gets the one of the image. That of OpenSSH changes with its releases, so there the
+//! platform's own stays, but for logins by password (smartos-live, `overlay/generic/etc/ssh/sshd_config`, allows them). An
+//! overlay of the owner's may have replaced either; what would lock the owner out, or let others in by password, is mended.
 
 use std::fmt::Write as _;
 use std::os::unix::fs::MetadataExt;
@@ -10,6 +11,7 @@ use anyhow::{Context, Result};
 
 use crate::engine::{Finding, Guest, Step};
 use crate::files::{self, Owner};
+use crate::image::Image;
 
 const SSHD_CONFIG: &str = "/etc/ssh/sshd_config";
 
@@ -25,21 +27,46 @@ impl Step for SshServer {
     }
 
     fn check(&self, guest: &mut Guest<'_>) -> Result<Finding> {
-        let reasons = mended(&read()?, guest.platform.has_openssh()).map(|mended| mended.reasons);
-        Ok(reasons.map_or(Finding::Done, |reasons| {
-            Finding::Needed(format!("{SSHD_CONFIG} is mended: {}", reasons.join("; ")))
-        }))
+        let whose = Whose::now(guest);
+        let mended = mended(&read()?, guest.platform.has_openssh(), whose);
+        Ok(mended.map_or(Finding::Done, |mended| Finding::Needed(mended.told(whose))))
     }
 
     fn apply(&self, guest: &mut Guest<'_>) -> Result<()> {
-        let Some(mended) = mended(&read()?, guest.platform.has_openssh()) else { return Ok(()) };
+        let whose = Whose::now(guest);
+        let Some(mended) = mended(&read()?, guest.platform.has_openssh(), whose) else { return Ok(()) };
         let owner = match fs::metadata(SSHD_CONFIG) {
             Ok(found) => Owner { mode: 0o644, ids: Some((found.uid(), found.gid())) },
             Err(_) => Owner::root(0o644),
         };
-        guest.log.warn(&format!("{SSHD_CONFIG} is mended: {}", mended.reasons.join("; ")));
+        if whose == Whose::Image {
+            guest.log.warn(&mended.told(whose));
+        }
         files::replace(Path::new(SSHD_CONFIG), mended.text.as_bytes(), owner)
             .with_context(|| format!("cannot write {SSHD_CONFIG}"))
+    }
+}
+
+/// Who brought the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whose {
+    /// Its server, so the two fit.
+    Platform,
+    /// The image, or an overlay of the owner's.
+    Image,
+}
+
+impl Whose {
+    /// By the record of the image. Without one somebody put the program here by hand, and may have put the file here too.
+    fn now(guest: &mut Guest<'_>) -> Self {
+        match Image::read() {
+            Ok(Some(image)) if !image.brought(SSHD_CONFIG) => Self::Platform,
+            Ok(_) => Self::Image,
+            Err(error) => {
+                guest.log.line(&format!("{error:#}"));
+                Self::Image
+            }
+        }
     }
 }
 
@@ -102,8 +129,19 @@ pub struct Mended {
     pub reasons: Vec<String>,
 }
 
+impl Mended {
+    /// What is done, for people.
+    fn told(&self, whose: Whose) -> String {
+        let what = match whose {
+            Whose::Platform => "the platform's, allows keys alone from now on",
+            Whose::Image => "is mended",
+        };
+        format!("{SSHD_CONFIG} {what}: {}", self.reasons.join("; "))
+    }
+}
+
 /// The text as it has to be; `None` if it is so already.
-pub fn mended(text: &str, openssh: bool) -> Option<Mended> {
+pub fn mended(text: &str, openssh: bool, whose: Whose) -> Option<Mended> {
     // What follows `Match` is for some connections only, and stays as it is.
     let lines: Vec<&str> = text.lines().collect();
     let end = lines.iter().position(|line| is_keyword(line, "Match")).unwrap_or(lines.len());
@@ -115,7 +153,11 @@ pub fn mended(text: &str, openssh: bool) -> Option<Mended> {
     for rule in RULES.iter().chain(more) {
         apply_rule(rule, &mut common, &mut added, &mut reasons);
     }
-    host_keys(if openssh { OPENSSH_KINDS } else { SUNSSH_KINDS }, &mut common, &mut added, &mut reasons);
+    // A server and the method that makes its keys agree about those in the platform's own file.
+    if whose == Whose::Image || !common.iter().any(|line| is_keyword(line, "HostKey")) {
+        let kinds = if openssh { OPENSSH_KINDS } else { SUNSSH_KINDS };
+        host_keys(kinds, &mut common, &mut added, &mut reasons);
+    }
     if reasons.is_empty() {
         return None;
     }
@@ -199,13 +241,42 @@ mod tests {
 
     use super::*;
 
-    const OPENSSH: &str = include_str!("../../../../overlays/boot_archive/etc/ssh/sshd_config.openssh");
+    /// What an owner may overlay.
+    const OPENSSH: &str = "HostKey /var/ssh/ssh_host_rsa_key\nHostKey /var/ssh/ssh_host_ecdsa_key\nHostKey \
+        /var/ssh/ssh_host_ed25519_key\nPermitRootLogin without-password\nPasswordAuthentication no\n\
+        ChallengeResponseAuthentication no\nUseDNS no\n";
+    /// The lines of the platforms' own that matter here (smartos-live 99a442d, `overlay/generic/etc/ssh/sshd_config`).
+    const STOCK: &str = "Port 22\nHostKey /var/ssh/ssh_host_rsa_key\nHostKey /var/ssh/ssh_host_dsa_key\nHostKey \
+        /var/ssh/ssh_host_ecdsa_key\nHostKey /var/ssh/ssh_host_ed25519_key\nPermitRootLogin yes\n\
+        #PubkeyAuthentication yes\nPasswordAuthentication yes\nPermitEmptyPasswords no\n\
+        #ChallengeResponseAuthentication yes\nUsePrivilegeSeparation sandbox\nSubsystem\tsftp\tinternal-sftp\n";
     const SUNSSH: &str = include_str!("../../../../overlays/boot_archive/etc/ssh/sshd_config.sunssh");
 
+    /// As if the image had brought it.
+    fn mended(text: &str, openssh: bool) -> Option<Mended> {
+        super::mended(text, openssh, Whose::Image)
+    }
+
     #[test]
-    fn the_files_of_the_images_are_good() {
+    fn good_files_stay() {
         assert_eq!(mended(OPENSSH, true), None);
         assert_eq!(mended(SUNSSH, false), None);
+    }
+
+    #[test]
+    fn a_platforms_own_file_keeps_all_but_logins_by_password() {
+        let mended = super::mended(STOCK, true, Whose::Platform).expect("it allows them");
+        let kept = STOCK.replace("PasswordAuthentication yes\n", "");
+        assert_eq!(mended.text, kept + "PasswordAuthentication no\nChallengeResponseAuthentication no\n");
+        assert_eq!(super::mended(&mended.text, true, Whose::Platform), None);
+        // Keys that nobody lists are not made.
+        let without: String = STOCK
+            .lines()
+            .filter(|line| !line.starts_with("HostKey"))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        let mended = super::mended(&without, true, Whose::Platform).expect("it lists no keys");
+        assert!(mended.text.ends_with("HostKey /var/ssh/ssh_host_ed25519_key\n"), "{}", mended.text);
     }
 
     #[test]
@@ -240,10 +311,10 @@ mod tests {
             "{}",
             mended.text
         );
-        assert_eq!(super::mended(&mended.text, true), None);
+        assert_eq!(self::mended(&mended.text, true), None);
         let sun = SUNSSH.replace("PermitRootLogin without-password", "PermitRootLogin prohibit-password");
-        assert_eq!(super::mended(&sun, false).expect("SunSSH does not know it").reasons.len(), 1);
-        assert_eq!(super::mended(&OPENSSH.replace("without-password", "prohibit-password"), true), None);
+        assert_eq!(self::mended(&sun, false).expect("SunSSH does not know it").reasons.len(), 1);
+        assert_eq!(self::mended(&OPENSSH.replace("without-password", "prohibit-password"), true), None);
     }
 
     #[test]
@@ -273,10 +344,12 @@ mod tests {
                 0..12,
             ),
             openssh: bool,
+            own: bool,
         ) {
+            let whose = if own { Whose::Platform } else { Whose::Image };
             let text = lines.join("\n");
-            if let Some(mended) = mended(&text, openssh) {
-                prop_assert_eq!(super::mended(&mended.text, openssh), None, "{}", mended.text);
+            if let Some(mended) = super::mended(&text, openssh, whose) {
+                prop_assert_eq!(super::mended(&mended.text, openssh, whose), None, "{}", mended.text);
             }
         }
     }

@@ -16,39 +16,17 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use flate2::bufread::MultiGzDecoder;
-use serde::Deserialize;
 
 use self::delivered::Delivered;
 use crate::engine::{Finding, Guest, Step};
 use crate::files;
-
-/// What the image says about itself, in the boot archive.
-const IMAGE: &str = "/lib/guest-init/image.json";
-
-/// The longest that is read of it, in bytes.
-const LONGEST_IMAGE: u64 = 64 << 10;
+use crate::image::{Image, Tarball};
 
 /// The tarball, in the root of the key.
 const TARBALL: &str = "custom.tgz";
 
 /// Brings the tree of the image to `/opt/custom`.
 pub struct Custom;
-
-/// What the image says about itself.
-#[derive(Debug, Deserialize)]
-struct Image {
-    /// Its tarball, if it has one.
-    custom: Option<Tarball>,
-}
-
-/// A tarball.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-struct Tarball {
-    /// Its SHA-256, in hexadecimal digits.
-    sha256: String,
-    /// Its size.
-    bytes: u64,
-}
 
 impl Step for Custom {
     fn name(&self) -> &'static str {
@@ -93,13 +71,7 @@ impl Step for Custom {
 }
 
 fn tarball() -> Result<Option<Tarball>> {
-    let bytes = match files::read(Path::new(IMAGE), LONGEST_IMAGE) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error).with_context(|| format!("cannot read {IMAGE}")),
-    };
-    let image: Image = serde_json::from_slice(&bytes).with_context(|| format!("{IMAGE} makes no sense"))?;
-    Ok(image.custom)
+    Ok(Image::read()?.and_then(|image| image.custom))
 }
 
 /// A folder that holds the tree, and while it is replaced two trees.

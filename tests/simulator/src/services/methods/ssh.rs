@@ -96,20 +96,24 @@ pub fn start(world: &mut World, argv: &[&str]) -> Reply {
     Reply::ok()
 }
 
-/// The configuration that the platform comes with.
+/// The configuration that the platform comes with, without its comments: smartos-live `overlay/generic/etc/ssh/sshd_config`, of
+/// 46d53e3 for SunSSH (with the host keys in /var/ssh, where the service's method makes them) and of 99a442d for OpenSSH.
 #[cfg(target_env = "gnu")]
 pub fn stock_config(era: &Era) -> String {
-    let keys: &[&str] = if is_sun(era) { &["rsa", "dsa"] } else { &["rsa", "ecdsa", "ed25519"] };
-    let keys: String = keys.iter().map(|kind| format!("HostKey /var/ssh/ssh_host_{kind}_key\n")).collect();
-    let rest = "Port 22\nListenAddress ::\nAllowTcpForwarding no\nGatewayPorts no\nX11Forwarding yes\nSyslogFacility \
-                auth\nLogLevel info\nStrictModes yes\nPermitEmptyPasswords no\nMaxAuthTries 6\nPasswordAuthentication \
-                yes\nPermitRootLogin yes\nSubsystem sftp internal-sftp\nIgnoreUserKnownHosts yes\n";
-    let sun = if is_sun(era) {
-        "Protocol 2\nMaxAuthTriesLog 3\nLookupClientHostnames yes\nServerKeyBits 768\n"
+    let kinds: &[&str] = if is_sun(era) { &["rsa", "dsa"] } else { &["rsa", "dsa", "ecdsa", "ed25519"] };
+    let keys: String = kinds.iter().map(|kind| format!("HostKey /var/ssh/ssh_host_{kind}_key\n")).collect();
+    let both = "Port 22\nGatewayPorts no\nX11Forwarding yes\nX11DisplayOffset 10\nX11UseLocalhost yes\nPrintMotd no\n\
+                KeepAlive yes\nSyslogFacility auth\nLogLevel info\nPermitEmptyPasswords no\nPasswordAuthentication yes\n\
+                PermitRootLogin yes\nSubsystem\tsftp\tinternal-sftp\n";
+    let own = if is_sun(era) {
+        "Protocol 2\nLookupClientHostnames no\nVerifyReverseMapping no\nListenAddress ::\nServerKeyBits 768\n\
+         KeyRegenerationInterval 3600\nStrictModes yes\nLoginGraceTime 600\nMaxAuthTries\t6\nMaxAuthTriesLog\t3\n\
+         IgnoreRhosts yes\nRhostsAuthentication no\nRhostsRSAAuthentication no\nRSAAuthentication yes\n\
+         GSSAPIAuthentication no\nGSSAPIKeyExchange no\n"
     } else {
-        ""
+        "AuthorizedKeysFile\t.ssh/authorized_keys\nUsePrivilegeSeparation sandbox\n"
     };
-    format!("{keys}{rest}{sun}")
+    format!("{keys}{both}{own}")
 }
 
 #[cfg(test)]
