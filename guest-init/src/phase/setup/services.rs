@@ -14,8 +14,10 @@ const DONE: &str = "/etc/svc/volatile/guest-init/services-off";
 
 /// A guest is not managed by a headnode's agent, its multicast DNS would only fill logs, nobody reads its other virtual
 /// consoles, and there are no virtual machines in it to look after. The platform may lack any of these.
-const SERVICES: [&str; 8] = [
+const SERVICES: [&str; 9] = [
+    // The agent, by the two names that it is known to have.
     "svc:/smartdc/agent/ur:default",
+    "svc:/system/smartdc/ur:default",
     "svc:/network/dns/multicast:default",
     "svc:/system/console-login:vt2",
     "svc:/system/console-login:vt3",

@@ -68,6 +68,7 @@ fn ours_would_be_imported_and_wait_for_what_they_need() {
             ("network/ntp", "smartos/setup"),
             ("system/zones", "smartos/setup"),
             ("smartdc/agent/ur", "smartos/setup"),
+            ("system/smartdc/ur", "smartos/setup"),
             ("network/dns/multicast", "smartos/setup"),
             ("smartos/userscript", "system/smartdc/init"),
             ("smartos/userscript", "smartos/setup"),

@@ -130,6 +130,12 @@ const STOCK: &[Stock] = &[
     service("network/dns/multicast:default", "", &[(ALL, &["milestone/multi-user"])]),
     service("network/smtp:sendmail", "", &[(ALL, &["system/filesystem/local"])]),
     service("network/sendmail-client:default", "", &[(ALL, &["system/filesystem/local"])]),
+    // smartos-live's first manifest of the agent (2015-04) has the first name. Which platforms have the second is not known, so
+    // guests meet both.
+    Stock {
+        since: "20150401",
+        ..service("system/smartdc/ur:default", "", &[(ALL, &["milestone/single-user"])])
+    },
     Stock {
         since: "20150401",
         ..service("smartdc/agent/ur:default", "", &[(ALL, &["milestone/single-user"])])
