@@ -1,9 +1,7 @@
-//! Where metadata comes from: the host, a file, or a list in memory.
+//! Where metadata comes from: the host, or a list in memory.
 
-mod file;
 mod recorded;
 
-pub use file::{FileProblem, FileSource};
 pub use recorded::Recorded;
 
 use crate::clock::Deadline;

@@ -3,13 +3,11 @@
 
 mod address;
 mod hostname;
-mod keys;
 mod network;
 mod nics;
 
 pub use address::{Address, MacAddress, Subnet};
 pub use hostname::{HOSTNAME_KEYS, hostname};
-pub use keys::authorized_keys;
 pub use network::{Route, resolvers, routes};
 pub use nics::{Nic, nics};
 

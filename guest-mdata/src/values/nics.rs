@@ -11,8 +11,6 @@ use crate::error::ValueProblem;
 const LONGEST_NAME: usize = 31;
 /// The range of the sizes of packets: the least is what IPv4 demands (RFC 791), the most what its length field holds.
 const MTU: std::ops::RangeInclusive<u64> = 68..=65535;
-/// The highest VLAN identifier; 0 is none.
-const HIGHEST_VLAN: u64 = 4094;
 
 /// A network interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,10 +27,6 @@ pub struct Nic {
     pub gateways: Vec<IpAddr>,
     /// The largest packet in bytes.
     pub mtu: Option<u16>,
-    /// The VLAN; the host takes care of it.
-    pub vlan_id: Option<u16>,
-    /// The name of the network on the host.
-    pub nic_tag: Option<String>,
 }
 
 /// Reads the value of `sdc:nics`. An interface without a good name or Ethernet address is left out.
@@ -65,8 +59,6 @@ fn nic(fields: &Map<String, Value>, problems: &mut Problems) -> Option<Nic> {
         addresses: addresses(fields, problems),
         gateways: gateways(fields, problems),
         mtu: number(fields, "mtu", MTU, problems),
-        vlan_id: number(fields, "vlan_id", 0..=HIGHEST_VLAN, problems),
-        nic_tag: fields.get("nic_tag").and_then(Value::as_str).map(str::to_owned),
     })
 }
 
@@ -171,7 +163,6 @@ mod tests {
         assert_eq!((nic.interface.as_str(), nic.primary, nic.mtu), ("net0", true, Some(1500)));
         assert_eq!(nic.addresses, [subnet("10.0.0.6/23"), subnet("fd00::6/64"), Address::Addrconf]);
         assert_eq!(nic.gateways.len(), 2);
-        assert_eq!((nic.vlan_id, nic.nic_tag.as_deref()), (Some(0), Some("external")));
     }
 
     #[test]

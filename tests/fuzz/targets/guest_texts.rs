@@ -15,7 +15,8 @@ use guest_init::command::{
 };
 use guest_init::engine::one_line;
 use guest_init::ntp::{packet, servers};
-use guest_init::phase::identity::{metadata, sshd};
+use guest_init::phase::identity::metadata;
+use guest_init::phase::identity::sshd::{self, Whose};
 use guest_init::phase::storage::content::{self, Content, ReadDisk};
 use guest_init::state::{PhaseResult, State};
 use guest_init::status;
@@ -75,10 +76,12 @@ fn time(message: &[u8]) {
 }
 
 fn ssh(text: &str) {
-    for openssh in [false, true] {
-        let Some(mended) = sshd::mended(text, openssh) else { continue };
+    for (openssh, whose) in
+        [(false, Whose::Image), (true, Whose::Image), (false, Whose::Platform), (true, Whose::Platform)]
+    {
+        let Some(mended) = sshd::mended(text, openssh, whose) else { continue };
         assert!(!mended.reasons.is_empty());
-        assert_eq!(sshd::mended(&mended.text, openssh), None, "{}", mended.text);
+        assert_eq!(sshd::mended(&mended.text, openssh, whose), None, "{}", mended.text);
     }
 }
 

@@ -17,10 +17,6 @@ mod services;
 mod survey;
 pub mod zone_network;
 
-// The simulator is of this system alone.
-#[cfg(all(test, target_os = "linux", target_env = "gnu"))]
-mod packets;
-
 use crate::engine::Phase;
 
 /// The phase.
@@ -44,3 +40,7 @@ pub const PHASE: Phase = Phase {
         &forwarding::Forwarding,
     ],
 };
+
+// The simulator is of this system alone.
+#[cfg(all(test, target_os = "linux", target_env = "gnu"))]
+mod tests;

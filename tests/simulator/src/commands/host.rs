@@ -1,4 +1,4 @@
-//! Commands that tell what the machine is: `bootparams`, `smbios`, `sysinfo`, `prtconf`, `uname`, `disklist`, `diskinfo`.
+//! Commands that tell what the machine is: `bootparams`, `smbios`, `sysinfo`, `uname`.
 
 use super::options::Options;
 use crate::{Reply, World};
@@ -103,18 +103,6 @@ pub fn sysinfo(world: &mut World, argv: &[&str]) -> Reply {
     Reply::text(format!("{text:#}\n"))
 }
 
-/// `prtconf -m`: memory in MiB, since 2016-03; without arguments the line about memory.
-pub fn prtconf(world: &mut World, argv: &[&str]) -> Reply {
-    let memory = world.hardware.memory >> 20;
-    match argv {
-        [_] => {
-            Reply::text(format!("System Configuration:  Joyent  i86pc\nMemory size: {memory} Megabytes\n"))
-        }
-        [_, "-m"] if world.era().since("20160301") => Reply::text(format!("{memory}\n")),
-        _ => Reply::refuse("does not know these arguments"),
-    }
-}
-
 /// `uname [-anrsv]`: usr/src/cmd/uname.
 pub fn uname(world: &mut World, argv: &[&str]) -> Reply {
     let options = match Options::parse(argv.get(1..).unwrap_or_default(), "amnprsvi") {
@@ -139,47 +127,6 @@ pub fn uname(world: &mut World, argv: &[&str]) -> Reply {
     Reply::text(format!("{}\n", words.join(" ")))
 }
 
-/// `disklist [-anrs]`: smartos-live src/disklist.
-pub fn disklist(world: &mut World, argv: &[&str]) -> Reply {
-    let options = match Options::parse(argv.get(1..).unwrap_or_default(), "anrs") {
-        Ok(options) => options,
-        Err(reply) => return reply,
-    };
-    let disks: Vec<_> =
-        world.runtime.storage.visible.iter().filter_map(|name| world.hardware.disk(name)).collect();
-    if options.has('s') {
-        return Reply::text(
-            disks.iter().map(|disk| format!("{}={}\n", disk.name, disk.bytes)).collect::<String>(),
-        );
-    }
-    let of = |removable: bool| {
-        disks.iter().filter(move |disk| disk.removable == removable).map(|disk| disk.name.as_str())
-    };
-    let names: Vec<&str> = match (options.has('n'), options.has('r')) {
-        (true, _) => of(false).collect(),
-        (_, true) => of(true).collect(),
-        _ => of(true).chain(of(false)).collect(),
-    };
-    Reply::text(format!("{}\n", names.join(" ")))
-}
-
-/// `diskinfo -Hp`: smartos-live src/diskinfo, since 2018 usr/src/cmd/diskinfo with -c and -P.
-pub fn diskinfo(world: &mut World, argv: &[&str]) -> Reply {
-    let options = match Options::parse(argv.get(1..).unwrap_or_default(), "Hp") {
-        Ok(options) => options,
-        Err(reply) => return reply,
-    };
-    if !options.has('H') || !options.has('p') {
-        return Reply::refuse("is played with -Hp only");
-    }
-    let disks = world.runtime.storage.visible.iter().filter_map(|name| world.hardware.disk(name));
-    let line = |disk: &crate::Disk| {
-        let removable = if disk.removable { "yes" } else { "no" };
-        format!("UNKNOWN\t{}\tVirtio\tBlock Device\t{}\t{removable}\tno\n", disk.name, disk.bytes)
-    };
-    Reply::text(disks.map(line).collect::<String>())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -198,15 +145,5 @@ mod tests {
         assert!(
             told(Era::ALL[3]).contains("  UUID (Endian-corrected): 564d1e9e-5a0c-4f0b-8a4c-3b8a4b1c7d2e\n")
         );
-    }
-
-    #[test]
-    fn prtconf_learns_m_in_2016() {
-        let asked = |era: &str| {
-            let mut world = World::switched_on(Hardware::usual(era), std::path::Path::new("/nonexistent"));
-            prtconf(&mut world, &["prtconf", "-m"])
-        };
-        assert_eq!(asked(Era::ALL[2]).status, Reply::REFUSED);
-        assert_eq!(asked(Era::ALL[3]), Reply::text("1024\n"));
     }
 }

@@ -1,4 +1,4 @@
-//! `svccfg`, `svcprop` and `svcs`: usr/src/cmd/svc/{svccfg,svcprop,svcs}, the same 2013 to 2022.
+//! `svccfg` and `svcprop`: usr/src/cmd/svc/{svccfg,svcprop}, the same 2013 to 2022.
 
 use super::options::Options;
 use crate::services::read_manifest;
@@ -153,45 +153,4 @@ pub fn svcprop(world: &mut World, argv: &[&str]) -> Reply {
             Reply::fail(1, format!("svcprop: Couldn't find {what} `{property}' for instance `{fmri}'."))
         }
     }
-}
-
-/// `svcs [-H] [-o COLUMNS] [F...]`.
-pub fn svcs(world: &mut World, argv: &[&str]) -> Reply {
-    let options = match Options::parse(argv.get(1..).unwrap_or_default(), "Hao:") {
-        Ok(options) => options,
-        Err(reply) => return reply,
-    };
-    let columns: Vec<&str> = options.value('o').unwrap_or("state,stime,fmri").split(',').collect();
-    let services = &world.runtime.services;
-    let mut reply = Reply::ok();
-    let mut names: Vec<String> = Vec::new();
-    for pattern in &options.operands {
-        let found = services.matching(pattern);
-        if found.is_empty() {
-            reply.status = 1;
-            reply = reply.with_stderr(format!("svcs: Pattern '{pattern}' doesn't match any instances"));
-        }
-        names.extend(found);
-    }
-    if options.operands.is_empty() {
-        let shown = services.instances.values().filter(|service| options.has('a') || service.enabled);
-        names = shown.map(|service| service.fmri.clone()).collect();
-    }
-    let mut text = String::new();
-    if !options.has('H') && !names.is_empty() {
-        text += &format!("{}\n", columns.join(" ").to_uppercase());
-    }
-    for service in names.iter().filter_map(|fmri| services.instances.get(fmri)) {
-        let cell = |column: &&str| match *column {
-            "state" | "sta" => service.state.word().to_owned(),
-            "stime" => "0:00:00".to_owned(),
-            "svc" => {
-                service.fmri.trim_start_matches("svc:/").split(':').next().unwrap_or_default().to_owned()
-            }
-            _ => service.fmri.clone(),
-        };
-        text += &format!("{}\n", columns.iter().map(cell).collect::<Vec<_>>().join(" "));
-    }
-    reply.stdout = text.into_bytes();
-    reply
 }
