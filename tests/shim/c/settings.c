@@ -64,6 +64,11 @@ static void apply(const char *name, const char *value)
 		s->zone = atoi(value);
 		if (s->zone < 0)
 			shim_die("ABI_SHIM_ZONE=%s is no number of a zone", value);
+	} else if (strcmp(name, "MEMORY") == 0) {
+		char *end;
+		s->memory = strtoull(value, &end, 10);
+		if (*end != 0 || s->memory == 0)
+			shim_die("ABI_SHIM_MEMORY=%s is no number of bytes", value);
 	} else if (strcmp(name, "CLOCK") == 0) {
 		s->clock = value;
 	} else if (strcmp(name, "KILLED") == 0) {

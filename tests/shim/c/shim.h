@@ -41,6 +41,8 @@ struct shim_settings {
 	/* The host's files with the node name and with what the clock was set to. */
 	const char *hostname, *clock;
 	int zone;
+	/* The machine's memory in bytes, or 0 for what it really has. */
+	uint64_t memory;
 	/* The host's file that is there once a program was killed at its point: then all others are dead as well. */
 	const char *killed;
 	/* The host's file with the log of what is not on disk yet. */

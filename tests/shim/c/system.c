@@ -100,6 +100,8 @@ ILLUMOS(long, sysconf, (int name))
 		return 7296;
 	if (name == IL_SC_GETPW_R_SIZE_MAX)
 		return 1024;
+	if (name == IL_SC_PHYS_PAGES && shim_settings.memory > 0)
+		return shim_settings.memory / getpagesize();
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
 		if (names[i].illumos == name)
 			return sysconf(names[i].linux_name);

@@ -25,6 +25,7 @@ pub struct Settings {
     disks: Option<PathBuf>,
     hostname: Option<PathBuf>,
     zone: Option<u32>,
+    memory: Option<u64>,
     clock: Option<PathBuf>,
     killed: Option<PathBuf>,
     power: Option<PathBuf>,
@@ -77,6 +78,13 @@ impl Settings {
     #[must_use]
     pub fn zone(mut self, number: u32) -> Self {
         self.zone = Some(number);
+        self
+    }
+
+    /// Tells programs that the machine has so many bytes of memory; without, it is what it really has.
+    #[must_use]
+    pub fn memory(mut self, bytes: u64) -> Self {
+        self.memory = Some(bytes);
         self
     }
 
@@ -173,6 +181,9 @@ impl Settings {
         }
         if let Some(zone) = self.zone {
             command.env(format!("{PREFIX}ZONE"), zone.to_string());
+        }
+        if let Some(bytes) = self.memory {
+            command.env(format!("{PREFIX}MEMORY"), bytes.to_string());
         }
         let mut set_path = |name: &str, path: &Option<PathBuf>| {
             if let Some(path) = path {

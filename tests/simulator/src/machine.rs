@@ -356,6 +356,7 @@ impl Machine {
             .settings
             .clone()
             .platform(hardware.era.stamp())
+            .memory(hardware.memory)
             .disks(boot.join("disks"))
             .hostname(boot.join("hostname"));
         fs::write(boot.join("disks"), "")?;

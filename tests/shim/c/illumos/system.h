@@ -14,6 +14,7 @@ struct il_utsname {
 	S(_SC_NPROCESSORS_ONLN, 15) S(_SC_STREAM_MAX, 16) S(_SC_LINE_MAX, 60) S(_SC_ATEXIT_MAX, 76) \
 	S(_SC_IOV_MAX, 77) S(_SC_PHYS_PAGES, 500) S(_SC_AVPHYS_PAGES, 501) S(_SC_THREAD_STACK_MIN, 573) \
 	S(_SC_HOST_NAME_MAX, 735) S(_SC_SYMLOOP_MAX, 744)
+#define IL_SC_PHYS_PAGES 500
 /* What glibc answers with -1 ("no limit"), illumos answers with a size. */
 #define IL_SC_GETGR_R_SIZE_MAX 569
 #define IL_SC_GETPW_R_SIZE_MAX 570
