@@ -3,9 +3,10 @@
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use nix::fcntl::{Flock, FlockArg};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -120,6 +121,23 @@ impl World {
             }
         }
         write_json(&self.machine.join("boot/runtime.json"), &self.runtime)
+    }
+
+    /// Runs a program of the guest to its end and gives its output. It may be a command of this simulator, or use some: meanwhile
+    /// the state is theirs.
+    ///
+    /// # Errors
+    /// When it cannot be started, fails, or the state cannot be written or read again.
+    pub fn run_inside(&mut self, program: &str, arguments: &[&str]) -> Result<String> {
+        self.store()?;
+        self.lock = None;
+        let output =
+            Command::new(program).args(arguments).stdin(Stdio::null()).stderr(Stdio::inherit()).output();
+        let (machine, root) = (self.machine.clone(), self.root.clone());
+        *self = Self::load(&machine, &root)?;
+        let output = output.with_context(|| format!("cannot start {program}"))?;
+        ensure!(output.status.success(), "{program}: {}", output.status);
+        String::from_utf8(output.stdout).with_context(|| format!("{program} wrote no text"))
     }
 
     /// Whether a pool is other than it was when the state was read.

@@ -1,7 +1,8 @@
 //! A method for tests of the simulator: runs the commands of a file, one a line, and ends with the first status that is not 0.
 //!
 //! The file is `/etc/scripted/NAME`, NAME being what the program is called. A line is words separated by blanks; `exit N` ends
-//! it, `write FILE WORDS...` writes a file, `- COMMAND` ignores the command's status.
+//! it, `write FILE WORDS...` writes a file, `- COMMAND` ignores the command's status, `& COMMAND` does not wait for its end; the
+//! script does, when it is through.
 
 use std::process::{Command, ExitCode};
 use std::{env, fs};
@@ -10,6 +11,7 @@ fn main() -> ExitCode {
     let path = env::args().next().unwrap_or_default();
     let name = path.rsplit('/').next().unwrap_or_default();
     let script = fs::read_to_string(format!("/etc/scripted/{name}")).unwrap_or_default();
+    let mut others = Vec::new();
     for line in script.lines() {
         let words: Vec<&str> = line.split_whitespace().collect();
         match words.as_slice() {
@@ -21,6 +23,9 @@ fn main() -> ExitCode {
                     return ExitCode::FAILURE;
                 }
             }
+            ["&", command, arguments @ ..] => {
+                others.push(Command::new(command).args(arguments).env_clear().spawn())
+            }
             ["-", command, arguments @ ..] => {
                 run(command, arguments);
             }
@@ -29,6 +34,15 @@ fn main() -> ExitCode {
                 if status != 0 {
                     return ExitCode::from(status);
                 }
+            }
+        }
+    }
+    for other in others {
+        match other.and_then(|mut other| other.wait()) {
+            Ok(status) if status.success() => {}
+            problem => {
+                eprintln!("{problem:?}");
+                return ExitCode::FAILURE;
             }
         }
     }

@@ -18,8 +18,9 @@ pub fn bootparams(world: &mut World, argv: &[&str]) -> Reply {
     )
 }
 
-/// `smbios -t 0|1`, also by the types' names: usr/src/cmd/smbios/smbios.c. From 2018-04 (OS-6727) a UUID under bhyve has a
-/// second line in the right byte order; before, the one line has the first three parts swapped as the table does.
+/// `smbios -t TYPE`, of the BIOS or of the system, by number or by name: usr/src/cmd/smbios/smbios.c. From 2018-04 (OS-6727) a
+/// UUID under bhyve has a second line in the right byte order; before, the one line has the first three parts swapped as the
+/// table does.
 pub fn smbios(world: &mut World, argv: &[&str]) -> Reply {
     let options = match Options::parse(argv.get(1..).unwrap_or_default(), "t:") {
         Ok(options) => options,
@@ -49,7 +50,7 @@ pub fn smbios(world: &mut World, argv: &[&str]) -> Reply {
                 hardware.manufacturer, hardware.serial
             ))
         }
-        _ => Reply::refuse("is played with -t 0 and -t 1 only"),
+        _ => Reply::refuse("is played for the types of BIOS and system only"),
     }
 }
 
@@ -65,21 +66,47 @@ fn swap(uuid: &str) -> String {
     parts.collect::<Vec<_>>().join("-")
 }
 
-/// `sysinfo [-f] [-p] [-u]`: smartos-live src/sysinfo, as far as a guest reads it.
+/// Where sysinfo looks for programs, in this order.
+const SYSINFO_PATH: [&str; 4] = ["/system/usr/bin", "/usr/bin", "/sbin", "/usr/sbin"];
+
+/// `sysinfo [-f] [-p] [-u]`: smartos-live src/sysinfo, as far as a guest reads it, and without its cache. The UUID is what
+/// `smbios` says, the first of its path: the one with bytes in the right order from 2018-04 on if the machine is of bhyve, or
+/// that of the boot property `override_uuid`.
 pub fn sysinfo(world: &mut World, argv: &[&str]) -> Reply {
     let options = match Options::parse(argv.get(1..).unwrap_or_default(), "fpu") {
         Ok(options) => options,
         Err(reply) => return reply,
     };
+    let Some(program) =
+        SYSINFO_PATH.iter().map(|folder| format!("{folder}/smbios")).find(|path| world.path(path).exists())
+    else {
+        return Reply::refuse("finds no smbios");
+    };
+    let mut ask = |kind: &str| {
+        world.run_inside(&program, &["-t", kind]).map_err(|error| Reply::refuse(format!("{error:#}")))
+    };
+    let (system, bios) = match (ask("SMB_TYPE_SYSTEM"), ask("SMB_TYPE_BIOS")) {
+        (Ok(system), Ok(bios)) => (system, bios),
+        (Err(reply), _) | (_, Err(reply)) => return reply,
+    };
+    let of = |text: &str, name: &str| {
+        let line = text.lines().find_map(|line| line.trim().strip_prefix(name)?.strip_prefix(": "));
+        line.map(|value| value.trim().to_owned())
+    };
     let hardware = &world.hardware;
+    let is_bhyve =
+        of(&bios, "Vendor").is_some_and(|vendor| vendor == "BHYVE") && hardware.era.since("20180401");
+    let corrected = of(&system, "UUID (Endian-corrected)").filter(|_| is_bhyve);
+    let told = hardware.boot_property("override_uuid").map(str::to_owned).or(corrected);
+    let uuid = told.or_else(|| of(&system, "UUID")).unwrap_or_default();
     let memory = hardware.memory >> 20;
     if options.has('u') {
         return Reply::ok();
     }
     if options.has('p') {
         return Reply::text(format!(
-            "Live_Image='{}'\nSystem_Type='SunOS'\nHostname='{}'\nUUID='{}'\nMiB_of_Memory='{memory}'\n",
-            hardware.era, world.runtime.host.name, hardware.uuid
+            "Live_Image='{}'\nSystem_Type='SunOS'\nHostname='{}'\nUUID='{uuid}'\nMiB_of_Memory='{memory}'\n",
+            hardware.era, world.runtime.host.name
         ));
     }
     let nics: serde_json::Map<String, serde_json::Value> = hardware
@@ -97,7 +124,7 @@ pub fn sysinfo(world: &mut World, argv: &[&str]) -> Reply {
         hardware.boot_properties.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect();
     let text = serde_json::json!({
         "Live Image": hardware.era.stamp(), "System Type": "SunOS", "Hostname": world.runtime.host.name,
-        "UUID": hardware.uuid, "MiB of Memory": memory.to_string(), "Network Interfaces": nics,
+        "UUID": uuid, "MiB of Memory": memory.to_string(), "Network Interfaces": nics,
         "Boot Parameters": parameters,
     });
     Reply::text(format!("{text:#}\n"))

@@ -2,38 +2,80 @@
 //!
 //! Images are in the machine's `images.json` as `imgadm list -j` prints them; zones that were made are in `zones.json`.
 
-use serde_json::{Value, json};
+use std::net::Ipv4Addr;
+
+use serde_json::{Map, Value, json};
 
 use crate::world::{read_json, write_json};
 use crate::{Era, Reply, World};
 
-/// Keys of a payload with the date since when they are known: src/vm/node_modules/props.js.
-const KEYS: &[(&str, &str)] = &[
+/// What a value must be: `type` in src/vm/node_modules/proptable.js.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// `string` and `uuid`.
+    Text,
+    /// `integer`.
+    Number,
+    /// `boolean`.
+    Flag,
+    /// `list`: an array, or text with commas.
+    List,
+    /// `object-array`.
+    Objects,
+    /// `flat-object`.
+    Object,
+}
+
+/// Keys of a payload with their type and the date since when they are known.
+type Keys = &'static [(Kind, &'static str, &'static str)];
+
+const KEYS: Keys = &[
+    (Kind::Text, "alias brand dns_domain hostname image_uuid owner_uuid uuid zfs_root_compression", ""),
     (
-        "alias autoboot brand cpu_cap cpu_shares customer_metadata delegate_dataset dns_domain filesystems fs_allowed hostname \
-      image_uuid internal_metadata limit_priv max_locked_memory max_lwps max_physical_memory max_swap nics quota \
-      resolvers tags tmpfs uuid zfs_io_priority zfs_root_compression zfs_root_recsize owner_uuid",
+        Kind::Number,
+        "cpu_cap cpu_shares max_locked_memory max_lwps max_physical_memory max_swap quota tmpfs zfs_io_priority \
+         zfs_root_recsize",
         "",
     ),
-    ("kernel_version docker init_name", "20140801"),
-    ("maintain_resolvers routes", "20140101"),
-    ("zlog_max_size", "20150101"),
+    (Kind::Flag, "autoboot delegate_dataset", ""),
+    (Kind::List, "fs_allowed limit_priv resolvers", ""),
+    (Kind::Objects, "filesystems nics", ""),
+    (Kind::Object, "customer_metadata internal_metadata tags", ""),
+    (Kind::Text, "init_name kernel_version", "20140801"),
+    (Kind::Flag, "docker", "20140801"),
+    (Kind::Flag, "maintain_resolvers", "20140101"),
+    (Kind::Object, "routes", "20140101"),
+    (Kind::Number, "zlog_max_size", "20150101"),
 ];
 
-const NIC_KEYS: &[(&str, &str)] = &[
+const NIC_KEYS: Keys = &[
+    (Kind::Text, "gateway interface ip mac model netmask nic_tag", ""),
+    (Kind::Number, "vlan_id", ""),
     (
-        "nic_tag interface ip netmask gateway primary mac vlan_id allow_dhcp_spoofing allow_ip_spoofing allow_mac_spoofing \
-      allow_restricted_traffic model dhcp_server",
+        Kind::Flag,
+        "allow_dhcp_spoofing allow_ip_spoofing allow_mac_spoofing allow_restricted_traffic dhcp_server primary",
         "",
     ),
-    ("mtu", "20140801"),
-    ("ips gateways", "20150701"),
+    (Kind::Number, "mtu", "20140801"),
+    (Kind::List, "gateways ips", "20150701"),
 ];
 
-fn is_known(table: &[(&str, &str)], era: &Era, key: &str) -> bool {
-    table
-        .iter()
-        .any(|(keys, since)| era.since_or_always(since) && keys.split_whitespace().any(|known| known == key))
+/// The keys that an object may not have, or not with these values.
+fn wrong(table: Keys, era: &Era, object: &Map<String, Value>) -> Vec<String> {
+    let is_right = |key: &str, value: &Value| {
+        let known = |(_, keys, since): &&(Kind, &str, &str)| {
+            era.since_or_always(since) && keys.split_whitespace().any(|known| known == key)
+        };
+        table.iter().find(known).is_some_and(|(kind, ..)| match kind {
+            Kind::Text => value.is_string(),
+            Kind::Number => value.is_u64(),
+            Kind::Flag => value.is_boolean(),
+            Kind::List => value.is_array() || value.is_string(),
+            Kind::Objects => value.as_array().is_some_and(|array| array.iter().all(Value::is_object)),
+            Kind::Object => value.is_object(),
+        })
+    };
+    object.iter().filter(|(key, value)| !is_right(key, value)).map(|(key, _)| key.clone()).collect()
 }
 
 /// The brands that a platform has.
@@ -78,10 +120,9 @@ fn create(world: &mut World, file: &str) -> Result<Reply, Reply> {
         serde_json::from_str(&text).map_err(|error| bad(format!("Invalid JSON payload: {error}")))?;
     let Value::Object(payload) = payload else { return Err(bad("Invalid JSON payload".into())) };
     let era = world.era().clone();
-    let unknown: Vec<&str> =
-        payload.keys().map(String::as_str).filter(|key| !is_known(KEYS, &era, key)).collect();
-    if !unknown.is_empty() {
-        return Err(bad(format!("Invalid value(s) for: {}", unknown.join(","))));
+    let wrong = wrong(KEYS, &era, &payload);
+    if !wrong.is_empty() {
+        return Err(bad(format!("Invalid value(s) for: {}", wrong.join(","))));
     }
     let brand = payload.get("brand").and_then(Value::as_str).unwrap_or_default();
     if !brands(&era).contains(&brand) {
@@ -89,6 +130,12 @@ fn create(world: &mut World, file: &str) -> Result<Reply, Reply> {
     }
     if ["kvm", "bhyve"].contains(&brand) {
         return Err(Reply::refuse(format!("create of a {brand} zone does not work inside a guest")));
+    }
+    // `allowed` and `required` of the table.
+    if payload.contains_key("kernel_version") != (brand == "lx") {
+        return Err(bad(format!(
+            "kernel_version is for zones of brand lx, which want it, and not for {brand}"
+        )));
     }
     let image = payload.get("image_uuid").and_then(Value::as_str).unwrap_or_default();
     let has_image = images(world)
@@ -126,7 +173,7 @@ fn check_nic(world: &mut World, nic: &Value) -> Result<(), Reply> {
     let bad = |text: String| Reply::fail(1, text);
     let Value::Object(nic) = nic else { return Err(bad("Invalid value(s) for: nics".into())) };
     let era = world.era().clone();
-    if let Some(key) = nic.keys().find(|key| !is_known(NIC_KEYS, &era, key)) {
+    if let Some(key) = wrong(NIC_KEYS, &era, nic).first() {
         return Err(bad(format!("Invalid value(s) for: nics.*.{key}")));
     }
     let tag = nic.get("nic_tag").and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -136,6 +183,12 @@ fn check_nic(world: &mut World, nic: &Value) -> Result<(), Reply> {
         return Err(bad(format!("Invalid nic tag \"{tag}\"")));
     }
     let ip = nic.get("ip").and_then(Value::as_str).unwrap_or_default().to_owned();
+    if ip == "dhcp" {
+        return Ok(());
+    }
+    if !nic.contains_key("netmask") || ip.parse::<Ipv4Addr>().is_err() {
+        return Err(bad("Invalid value(s) for: nics.*.ip".into()));
+    }
     let taken = zones(world).iter().any(|zone| {
         let nics = zone.get("nics").and_then(Value::as_array);
         nics.into_iter().flatten().any(|other| other.get("ip").and_then(Value::as_str) == Some(&ip))
@@ -168,7 +221,16 @@ mod tests {
     fn payloads_are_checked_by_era() {
         assert_eq!(created(Era::ALL[0], |_| {}).status, 0);
         assert_eq!(created(Era::ALL[0], |zone| zone["brand"] = json!("lx")).status, 1);
-        assert_eq!(created(Era::ALL[2], |zone| zone["brand"] = json!("lx")).status, 0);
+        assert_eq!(created(Era::ALL[2], |zone| zone["brand"] = json!("lx")).status, 1);
+        let linux = |zone: &mut Value| {
+            zone["brand"] = json!("lx");
+            zone["kernel_version"] = json!("4.3.0");
+        };
+        assert_eq!(created(Era::ALL[2], linux).status, 0);
+        assert_eq!(created(Era::ALL[2], |zone| zone["kernel_version"] = json!("4.3.0")).status, 1);
+        for (key, value) in [("alias", json!(7)), ("quota", json!("10")), ("autoboot", json!("yes"))] {
+            assert_eq!(created(Era::ALL[2], |zone| zone[key] = value).status, 1, "{key}");
+        }
         assert_eq!(created(Era::ALL[0], |zone| zone["image_uuid"] = json!("x")).status, 1);
         assert_eq!(created(Era::ALL[0], |zone| zone["max_swap"] = json!(300)).status, 1);
         assert_eq!(created(Era::ALL[0], |zone| zone["max_locked_memory"] = json!(513)).status, 1);
