@@ -9,7 +9,7 @@ use guest_mdata::session::{Limits, RequestIds};
 use guest_mdata::{Monotonic, Session};
 
 use crate::command::Processes;
-use crate::engine::{self, Guest, Lock, Log, Phase, Purpose};
+use crate::engine::{self, Guest, Lock, Log, Phase};
 use crate::phase::identity::metadata::Metadata;
 use crate::platform::Platform;
 use crate::state::{self, State};
@@ -63,7 +63,7 @@ pub fn run(phase: &'static Phase, console: bool) -> Result<bool> {
         state: before.clone(),
         log: &mut log,
     };
-    let result = engine::run(phase, Purpose::Apply, &mut guest);
+    let result = engine::run(phase, &mut guest);
     guest.log.console(&status::summary(&result));
     let is_good = result.failed.is_empty();
     guest.state.record(result);
@@ -94,6 +94,6 @@ pub fn plan(phase: &'static Phase) -> Result<()> {
         state: State::load_or_rescue(),
         log: &mut Log::of_plan(phase.name),
     };
-    engine::run(phase, Purpose::Plan, &mut guest);
+    engine::plan(phase, &mut guest);
     Ok(())
 }

@@ -8,12 +8,16 @@ SMF runs it, under the names of the platform's methods; by hand it tells more th
 
   guest-init status            how this boot went so far: each phase, what it changed, what failed and why
   guest-init status --json     the same for programs; the status is also the metadata key guest-init:status
-  guest-init --plan PHASE      what a phase would do now, and why; nothing is changed
+  guest-init --plan PHASE      what each step of a phase would do now, and why; nothing is changed
   guest-init zone-create       makes a zone from /opt/custom/etc/zone.json.tmpl: finds a free address, an image, and
                                sizes that suit this machine
       --print                  shows what it would make
       KEY=VALUE                replaces a value, such as alias=web, ip=172.16.9.7, image_uuid=UUID, quota=20
-                               or max_physical_memory=512 (MiB)
+                               or max_physical_memory=512 (MiB); elsewhere than in the network for zones:
+                               nic_tag=TAG ip=ADDRESS netmask=MASK gateway=ROUTER, or nic_tag=TAG ip=dhcp
+
+It also is /opt/custom/bin/zone-create; /system/usr/bin/smbios, which gives the UUID that the host gives; and on old
+platforms the time service.
 
 Phases, in the order of a boot, with the services that run them:
 

@@ -55,8 +55,10 @@ impl Log {
     /// Writes a line into the log and onto the console.
     pub fn console(&mut self, text: &str) {
         self.line(text);
-        // There is nobody else to tell.
-        let _ = self.secret(text);
+        if self.to == To::LogAndConsole {
+            // There is nobody else to tell.
+            let _ = self.secret(text);
+        }
     }
 
     /// Warns the owner of something that did not keep the phase from its work: in the log, on the console and in the status.
@@ -74,14 +76,11 @@ impl Log {
         std::mem::take(&mut self.warnings)
     }
 
-    /// Writes a line onto the console alone: logs are kept.
+    /// Writes a line onto the console alone, whoever runs the phase: logs are kept, and terminals are not the console.
     ///
     /// # Errors
     /// When the console does not take it.
     pub fn secret(&mut self, text: &str) -> io::Result<()> {
-        if self.to != To::LogAndConsole {
-            return Ok(());
-        }
         // A console without a reader must not hold up the boot, and must not become the controlling terminal.
         let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY;
         let mut console = OpenOptions::new().append(true).custom_flags(flags.bits() as i32).open(CONSOLE)?;

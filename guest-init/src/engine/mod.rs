@@ -9,5 +9,5 @@ mod step;
 pub use guest::Guest;
 pub use lock::Lock;
 pub use log::{Log, one_line};
-pub use runner::{Phase, Purpose, run};
+pub use runner::{Phase, plan, run};
 pub use step::{Finding, OnFailure, Step};

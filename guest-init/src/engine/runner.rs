@@ -31,18 +31,35 @@ impl fmt::Debug for Phase {
 /// so much and no more; a reason that grew with what the host says could make it too long.
 const LONGEST_REASON: usize = 1000;
 
-/// Why a phase is run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Purpose {
-    /// To bring everything about.
-    Apply,
-    /// To see what that would be.
-    Plan,
+/// Tells what the steps of `phase` would do, and does nothing.
+pub fn plan(phase: &Phase, guest: &mut Guest<'_>) {
+    let mut basis = None;
+    for step in phase.steps {
+        let name = step.name();
+        if let Some(basis) = basis {
+            guest.log.line(&format!("{name}: depends on what {basis} comes to"));
+            continue;
+        }
+        guest.commands.end_by(deadline(guest.clock, *step));
+        let would = match step.check(guest) {
+            Ok(Finding::Done) => "nothing to do".to_owned(),
+            Ok(Finding::Needed(what)) => {
+                basis = step.others_depend().then_some(name);
+                what
+            }
+            // What earlier steps would bring about is not there.
+            Err(error) => {
+                basis = step.others_depend().then_some(name);
+                format!("cannot be told before the steps above are done: {error:#}")
+            }
+        };
+        guest.log.line(&format!("{name}: {would}"));
+    }
 }
 
 /// Runs the steps of `phase` and tells what they came to. Steps that fail are told on the console, and do not keep others from
 /// being done, unless they say so.
-pub fn run(phase: &Phase, purpose: Purpose, guest: &mut Guest<'_>) -> PhaseResult {
+pub fn run(phase: &Phase, guest: &mut Guest<'_>) -> PhaseResult {
     let mut result = PhaseResult::of(phase.name);
     for step in phase.steps {
         let name = step.name();
@@ -54,9 +71,6 @@ pub fn run(phase: &Phase, purpose: Purpose, guest: &mut Guest<'_>) -> PhaseResul
             }
             Ok(Finding::Needed(what)) => {
                 guest.log.line(&format!("{name}: {what}"));
-                if purpose == Purpose::Plan {
-                    continue;
-                }
                 step.apply(guest).and_then(|()| step.verify(guest))
             }
             Err(error) => Err(error),
@@ -65,10 +79,6 @@ pub fn run(phase: &Phase, purpose: Purpose, guest: &mut Guest<'_>) -> PhaseResul
             Ok(()) => {
                 guest.log.line(&format!("{name}: done"));
                 result.changed.push(name.to_owned());
-            }
-            // What earlier steps would bring about is not there.
-            Err(error) if purpose == Purpose::Plan => {
-                guest.log.line(&format!("{name}: cannot be told before the steps above are done: {error:#}"));
             }
             Err(error) => {
                 let reason: String = format!("{error:#}").chars().take(LONGEST_REASON).collect();
@@ -93,7 +103,7 @@ fn deadline(clock: &dyn Clock, step: &dyn Step) -> std::time::Duration {
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
-    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
     use std::time::Duration;
 
     use anyhow::{Result, bail};
@@ -111,6 +121,7 @@ mod tests {
     struct Lamp {
         name: &'static str,
         is_on: AtomicBool,
+        looks: AtomicUsize,
         bulb: Bulb,
         on_failure: OnFailure,
     }
@@ -126,7 +137,7 @@ mod tests {
 
     impl Lamp {
         const fn new(name: &'static str, bulb: Bulb, on_failure: OnFailure) -> Self {
-            Self { name, is_on: AtomicBool::new(false), bulb, on_failure }
+            Self { name, is_on: AtomicBool::new(false), looks: AtomicUsize::new(0), bulb, on_failure }
         }
     }
 
@@ -140,6 +151,7 @@ mod tests {
         }
 
         fn check(&self, _: &mut Guest<'_>) -> Result<Finding> {
+            self.looks.fetch_add(1, Ordering::Relaxed);
             match (self.bulb, self.is_on.load(Ordering::Relaxed)) {
                 (Bulb::Missing, _) => bail!("no bulb"),
                 (Bulb::Loud, _) => bail!("bang {}", "\u{1}".repeat(1 << 20)),
@@ -157,7 +169,11 @@ mod tests {
         }
     }
 
-    fn result_of(steps: &'static [&'static Lamp], purpose: Purpose) -> PhaseResult {
+    fn result_of(steps: &'static [&'static Lamp]) -> PhaseResult {
+        with(steps, run)
+    }
+
+    fn with<T>(steps: &'static [&'static Lamp], act: impl FnOnce(&Phase, &mut Guest<'_>) -> T) -> T {
         // A phase is made once, and lasts.
         let steps: Vec<&'static dyn Step> = steps.iter().map(|lamp| *lamp as &dyn Step).collect();
         let clock = Monotonic::starting_now();
@@ -174,11 +190,7 @@ mod tests {
             state: State::default(),
             log: &mut Log::new("lights", false),
         };
-        run(
-            &Phase { name: "lights", methods: &[], is_repeated: false, steps: steps.leak() },
-            purpose,
-            &mut guest,
-        )
+        act(&Phase { name: "lights", methods: &[], is_repeated: false, steps: steps.leak() }, &mut guest)
     }
 
     fn reasons(result: &PhaseResult) -> Vec<String> {
@@ -195,11 +207,11 @@ mod tests {
         static STEPS: [&Lamp; 5] = [&HALL, &STAIRS, &CELLAR, &ATTIC, &PORCH];
         let failures =
             ["stairs: the switch is stuck", "cellar: it was done, and yet: it is dark", "attic: no bulb"];
-        let first = result_of(&STEPS, Purpose::Apply);
+        let first = result_of(&STEPS);
         assert_eq!(first.changed, ["hall", "porch"]);
         assert_eq!(reasons(&first), failures);
         assert!(first.ended > 0);
-        let second = result_of(&STEPS, Purpose::Apply);
+        let second = result_of(&STEPS);
         assert_eq!(second.changed, Vec::<String>::new());
         assert_eq!(reasons(&second), failures);
     }
@@ -217,7 +229,7 @@ mod tests {
         ] {
             let fuse: &Lamp = Box::leak(Box::new(Lamp::new("fuse", bulb, OnFailure::End(tell))));
             let hall: &Lamp = Box::leak(Box::new(Lamp::new("hall", Bulb::Good, OnFailure::GoOn)));
-            let result = result_of(vec![fuse, hall].leak(), Purpose::Apply);
+            let result = result_of(vec![fuse, hall].leak());
             assert_eq!(reasons(&result), [format!("fuse: {reason}")]);
             assert!(!hall.is_on.load(Ordering::Relaxed));
             assert_eq!(TOLD.lock().expect("nobody panics with it").pop().as_deref(), Some(reason));
@@ -229,7 +241,7 @@ mod tests {
         static HALL: Lamp = Lamp::new("hall", Bulb::Loud, OnFailure::GoOn);
         let mut state = State::default();
         for phase in ["storage", "identity", "setup", "init", "userscript"] {
-            let result = result_of(vec![&HALL; 20].leak(), Purpose::Apply);
+            let result = result_of(vec![&HALL; 20].leak());
             assert_eq!(result.failed.len(), 20);
             state.record(PhaseResult { phase: phase.to_owned(), ..result });
         }
@@ -238,13 +250,22 @@ mod tests {
     }
 
     #[test]
-    fn a_plan_looks_at_every_step_and_does_none() {
-        static FUSE: Lamp =
-            Lamp::new("fuse", Bulb::Missing, OnFailure::End(|_, _| panic!("nothing is done")));
+    fn a_plan_looks_and_does_nothing() {
         static HALL: Lamp = Lamp::new("hall", Bulb::Good, OnFailure::GoOn);
-        static STEPS: [&Lamp; 2] = [&FUSE, &HALL];
-        let result = result_of(&STEPS, Purpose::Plan);
-        assert_eq!(PhaseResult { ended: 0, ..result }, PhaseResult::of("lights"));
-        assert!(!HALL.is_on.load(Ordering::Relaxed));
+        static ATTIC: Lamp = Lamp::new("attic", Bulb::Missing, OnFailure::GoOn);
+        static FUSE: Lamp = Lamp::new("fuse", Bulb::Good, OnFailure::End(|_, _| panic!("nothing is done")));
+        static PORCH: Lamp = Lamp::new("porch", Bulb::Good, OnFailure::GoOn);
+        static STEPS: [&Lamp; 4] = [&HALL, &ATTIC, &FUSE, &PORCH];
+        with(&STEPS, plan);
+        for lamp in STEPS {
+            assert!(!lamp.is_on.load(Ordering::Relaxed), "{}", lamp.name);
+            // Of what depends on others it cannot be known.
+            assert_eq!(
+                lamp.looks.load(Ordering::Relaxed),
+                usize::from(lamp.name != "porch"),
+                "{}",
+                lamp.name
+            );
+        }
     }
 }

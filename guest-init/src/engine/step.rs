@@ -39,6 +39,11 @@ pub trait Step {
         OnFailure::GoOn
     }
 
+    /// Whether the steps after it find something else once it is done, so that nobody can tell before it what they will do.
+    fn others_depend(&self) -> bool {
+        self.on_failure() == OnFailure::EndPhase
+    }
+
     /// Looks what there is to do, and changes nothing.
     fn check(&self, guest: &mut Guest<'_>) -> Result<Finding>;
 

@@ -45,15 +45,23 @@ const LEAST_MEMORY: u64 = 128;
 /// Properties of an interface that platforms know since a day, with what stands for them before.
 const NEWER_OF_NIC: [(&str, &str); 2] = [("ips", "20150715"), ("gateways", "20150715")];
 
+/// Properties of an interface that belong to the network it is in.
+const OF_NETWORK: [&str; 5] = ["ip", "ips", "netmask", "gateway", "gateways"];
+
 /// Properties that go into the first interface.
 const OF_NIC: [&str; 6] = ["ip", "netmask", "gateway", "nic_tag", "interface", "mac"];
+
+/// Properties that are text, whatever the text looks like.
+const TEXTS: [&str; 7] =
+    ["alias", "brand", "dns_domain", "hostname", "image_uuid", "kernel_version", "zfs_root_compression"];
 
 /// The description of a zone that suits the machine, from the template and the values that the owner gave.
 ///
 /// # Errors
 /// When something is missing or does not fit, with what to do about it.
 pub fn fill(template: &Value, values: &[(String, String)], machine: &Machine<'_>) -> Result<Value> {
-    let mut zone = template.as_object().context("the template is no JSON object")?.clone();
+    let template = template.as_object().context("the template is no JSON object")?;
+    let mut zone = template.clone();
     // What the template leaves to be filled in.
     zone.retain(|_, value| !value.as_str().is_some_and(is_placeholder));
     let mut nic = first_nic(&zone);
@@ -62,7 +70,8 @@ pub fn fill(template: &Value, values: &[(String, String)], machine: &Machine<'_>
     });
     for (key, text) in values {
         let target = if OF_NIC.contains(&key.as_str()) { &mut nic } else { &mut zone };
-        let value = typed(text, target.get(key));
+        let is_text = OF_NIC.contains(&key.as_str()) || TEXTS.contains(&key.as_str());
+        let value = if is_text { json!(text) } else { typed(text, template.get(key)) };
         target.insert(key.clone(), value);
     }
     let given = |key: &str| values.iter().any(|(name, _)| name == key);
@@ -70,7 +79,7 @@ pub fn fill(template: &Value, values: &[(String, String)], machine: &Machine<'_>
     let wanted = zone.get("image_uuid").and_then(Value::as_str).map(str::to_owned);
     let image = image::choose(machine.images, wanted.as_deref(), machine.platform)?;
     set_image(&mut zone, image, given("brand"))?;
-    let address = connect(&mut nic, given("ip"), given("nic_tag"), machine)?;
+    let address = connect(&mut nic, &given, machine)?;
     zone.insert("nics".to_owned(), json!([nic]));
     if !given("resolvers") && !machine.resolvers.is_empty() {
         zone.insert("resolvers".to_owned(), json!(machine.resolvers));
@@ -133,18 +142,20 @@ fn set_image(zone: &mut Map<String, Value>, image: Image, brand_is_given: bool) 
     Ok(())
 }
 
-/// Gives the interface an address of the network for zones that no other zone has.
+/// Gives the interface an address of the network for zones that no other zone has. On another network the owner knows best.
 fn connect(
     nic: &mut Map<String, Value>,
-    ip_is_given: bool,
-    tag_is_given: bool,
+    given: &impl Fn(&str) -> bool,
     machine: &Machine<'_>,
 ) -> Result<Option<Ipv4Addr>> {
     nic.entry("interface").or_insert(json!("net0"));
     nic.insert("primary".to_owned(), json!(true));
-    // Elsewhere the owner knows best.
-    if tag_is_given {
-        ensure!(nic.contains_key("ip"), "with nic_tag= say ip= as well");
+    if given("nic_tag") && nic.get("nic_tag").and_then(Value::as_str) != Some(machine.switch) {
+        // What the template says is of the network for zones.
+        nic.retain(|key, _| given(key) || !OF_NETWORK.contains(&key.as_str()));
+        ensure!(given("ip"), "with nic_tag= say ip= as well");
+        let is_dhcp = nic.get("ip").is_some_and(|ip| ip == "dhcp");
+        ensure!(is_dhcp || given("netmask"), "with nic_tag= and ip= say netmask= as well");
         return Ok(None);
     }
     let network = machine.network.context(
@@ -160,7 +171,7 @@ fn connect(
             && !machine.answering.contains(address)
     };
     let template = nic.get("ip").and_then(Value::as_str).and_then(|ip| ip.parse::<Ipv4Addr>().ok());
-    let address = if ip_is_given {
+    let address = if given("ip") {
         let address = template.context("ip= wants an IPv4 address")?;
         ensure!(
             is_free(&address),
@@ -374,10 +385,39 @@ mod tests {
         );
         bench.network = None;
         assert!(bench.refusal(&[]).starts_with("there is no network for zones"));
-        let zone = bench.fill(&["nic_tag=external", "ip=dhcp"]).expect("a zone");
+    }
+
+    #[test]
+    fn on_another_network_the_owner_says_everything() {
+        for network in [None, Some("172.16.9.0/24")] {
+            let bench = Bench { network, ..Bench::new() };
+            let nic = |values: &[&str]| bench.fill(values).expect("a zone")["nics"][0].clone();
+            assert_eq!(
+                nic(&["nic_tag=external", "ip=dhcp"]),
+                json!({"interface": "net0", "primary": true, "nic_tag": "external", "ip": "dhcp"})
+            );
+            assert_eq!(
+                nic(&["nic_tag=net1", "ip=10.0.1.7", "netmask=255.255.255.0", "gateway=10.0.1.1"]),
+                json!({"interface": "net0", "primary": true, "nic_tag": "net1", "ip": "10.0.1.7",
+                       "netmask": "255.255.255.0", "gateway": "10.0.1.1"})
+            );
+            assert_eq!(bench.refusal(&["nic_tag=external"]), "with nic_tag= say ip= as well");
+            assert_eq!(
+                bench.refusal(&["nic_tag=external", "ip=10.0.1.7"]),
+                "with nic_tag= and ip= say netmask= as well"
+            );
+        }
+        let nic = &Bench::new().fill(&["nic_tag=vswitch0"]).expect("a zone")["nics"][0];
+        assert_eq!(nic["ip"], "172.16.9.3", "it is the network for zones after all");
+    }
+
+    #[test]
+    fn what_is_text_stays_text() {
+        let zone =
+            Bench::new().fill(&["alias=7", "hostname=true", "dns_domain=1", "quota=5"]).expect("a zone");
         assert_eq!(
-            (&zone["nics"][0]["nic_tag"], &zone["nics"][0]["ip"]),
-            (&json!("external"), &json!("dhcp"))
+            [&zone["alias"], &zone["hostname"], &zone["dns_domain"], &zone["quota"]],
+            [&json!("7"), &json!("true"), &json!("1"), &json!(5)]
         );
     }
 

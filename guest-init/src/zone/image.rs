@@ -1,6 +1,6 @@
 //! The image that a zone is made of, and the brand that suits it.
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use serde_json::Value;
 
 use crate::platform::Platform;
@@ -46,10 +46,13 @@ fn usable(manifest: &Value, platform: &Platform) -> Result<Image, String> {
 pub fn choose(manifests: &[Value], wanted: Option<&str>, platform: &Platform) -> Result<Image> {
     if let Some(uuid) = wanted {
         let Some(manifest) = manifests.iter().find(|manifest| manifest["uuid"] == uuid) else {
-            bail!("image {uuid} is not installed: 'imgadm import {uuid}' fetches it");
+            bail!(
+                "image {uuid} is not installed: 'imgadm import {uuid}' fetches it{}",
+                others(manifests, platform)
+            );
         };
         return usable(manifest, platform)
-            .map_err(|why| anyhow::anyhow!("image {uuid} cannot be used: {why}"));
+            .map_err(|why| anyhow!("image {uuid} cannot be used: {why}{}", others(manifests, platform)));
     }
     let published = |manifest: &&Value| manifest["published_at"].as_str().unwrap_or_default().to_owned();
     let mut newest_first: Vec<&Value> = manifests.iter().collect();
@@ -60,6 +63,17 @@ pub fn choose(manifests: &[Value], wanted: Option<&str>, platform: &Platform) ->
             "no image that makes a zone is installed: 'imgadm avail' lists images, 'imgadm import UUID' fetches one"
         ),
     }
+}
+
+/// The images that could be used instead.
+fn others(manifests: &[Value], platform: &Platform) -> String {
+    let usable = manifests.iter().filter(|manifest| usable(manifest, platform).is_ok());
+    let names = usable.map(|manifest| {
+        let text = |key: &str| manifest[key].as_str().unwrap_or_default();
+        format!("\n  {} {} {}", text("uuid"), text("name"), text("version")).trim_end().to_owned()
+    });
+    let names: String = names.collect();
+    if names.is_empty() { names } else { format!(". Those that are installed and make zones here:{names}") }
 }
 
 #[cfg(test)]
@@ -76,7 +90,8 @@ mod tests {
     fn the_newest_image_that_can_be_used_is_taken() {
         let manifests = [
             json!({"uuid": "old", "type": "zone-dataset", "os": "smartos", "published_at": "2013-01-01T00:00:00Z"}),
-            json!({"uuid": "base", "type": "zone-dataset", "os": "smartos", "published_at": "2014-01-01T00:00:00Z"}),
+            json!({"uuid": "base", "type": "zone-dataset", "os": "smartos", "published_at": "2014-01-01T00:00:00Z",
+                   "name": "base64", "version": "13.4.2"}),
             json!({"uuid": "debian", "type": "lx-dataset", "os": "linux", "published_at": "2016-01-01T00:00:00Z",
                    "tags": {"kernel_version": "3.16.0"}}),
             json!({"uuid": "kvm", "type": "zvol", "os": "linux", "published_at": "2017-01-01T00:00:00Z"}),
@@ -97,7 +112,9 @@ mod tests {
             ),
             ("none", "image none is not installed: 'imgadm import none' fetches it"),
         ] {
-            assert_eq!(choose(Some(wanted), "20141030T081701Z").expect_err("no image").to_string(), why);
+            let others = ". Those that are installed and make zones here:\n  old\n  base base64 13.4.2";
+            let refusal = choose(Some(wanted), "20141030T081701Z").expect_err("no image").to_string();
+            assert_eq!(refusal, format!("{why}{others}"));
         }
     }
 

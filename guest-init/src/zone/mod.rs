@@ -6,11 +6,13 @@ mod image;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
 use crate::boot;
 use crate::command::{Commands, Processes, ifconfig, imgadm, ping, vmadm, zpool};
+use crate::engine::Lock;
 use crate::files::{self, Owner};
 use crate::phase::identity::config::{Config, format};
 use crate::phase::identity::settings;
@@ -26,6 +28,12 @@ const TEMPLATE: &str = "/opt/custom/etc/zone.json.tmpl";
 
 /// The longest template, in bytes.
 const LONGEST: u64 = 1 << 20;
+
+/// The lock of whoever makes a zone.
+const LOCK: &str = "zone-create";
+
+/// How long another one that makes a zone is waited for. Copying an image takes its time.
+const PATIENCE: Duration = Duration::from_mins(15);
 
 /// Bytes in a MiB and in a GiB.
 const MIB: u64 = 1 << 20;
@@ -48,6 +56,9 @@ pub fn create(print: bool, values: &[(String, String)]) -> Result<String> {
         .with_context(|| format!("cannot read the template {TEMPLATE}"))?;
     let template = serde_json::from_slice(&template).with_context(|| format!("{TEMPLATE} is no JSON"))?;
     let clock = Monotonic::starting_now();
+    // Until the zone is there, its address looks free to the next who asks.
+    let _lock =
+        if print { None } else { Some(Lock::take(Path::new(state::FOLDER), LOCK, &clock, PATIENCE)?) };
     let mut processes = Processes::new(&clock, print);
     let commands: &mut dyn Commands = &mut processes;
     let mut metadata = boot::metadata(boot::HOST_BY_HAND);

@@ -29,6 +29,11 @@ impl Step for FindKey {
         LIMIT
     }
 
+    /// Which pool is this guest's is written on the key.
+    fn others_depend(&self) -> bool {
+        true
+    }
+
     fn check(&self, guest: &mut Guest<'_>) -> Result<Finding> {
         let table = mount::table()?;
         let mounted = mount::at(&table, FOLDER).and_then(|mounted| {
@@ -42,7 +47,11 @@ impl Step for FindKey {
             }
             _ => {
                 guest.state.key = None;
-                Ok(Finding::Needed("the disk with the boot files is to be found".to_owned()))
+                let names = candidates().unwrap_or_default();
+                let names = if names.is_empty() { "no disk has one".to_owned() } else { names.join(", ") };
+                Ok(Finding::Needed(format!(
+                    "the disk with the boot files is found among those with a FAT file system ({names}) and mounted"
+                )))
             }
         }
     }
@@ -83,6 +92,12 @@ fn likeness(stamp: &str) -> Likeness {
         return Likeness::Key;
     }
     Likeness::None
+}
+
+/// The names of the disks that may be the key.
+fn candidates() -> Result<Vec<String>> {
+    let disks = disks::all()?.into_iter().filter(|disk| disk.has_fat_first() == Ok(true));
+    Ok(disks.map(|disk| disk.name).collect())
 }
 
 fn find(guest: &mut Guest<'_>) -> Result<()> {
