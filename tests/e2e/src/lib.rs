@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod build;
+pub mod disks;
 pub mod first_boot;
 pub mod kernel;
 pub mod listing;

@@ -1,19 +1,15 @@
 //! What the scenes share: guests, what is on their disks, and what holds after each boot.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{Read, Seek, SeekFrom};
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::fs;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+pub use kiln_e2e::disks::on_disks;
 use kiln_e2e::first_boot::{Guest, Image, RSA_KEY, logs};
 use kiln_simulator::network::model::{From, Model, Service};
 use kiln_simulator::storage::{Pool, Source};
 use kiln_simulator::{Action, Boot, BootOptions, Disk, Era, Fault};
-use rustix::fs::SeekFrom as Extent;
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 /// The oldest platform.
 pub const OLD: &str = Era::ALL[0];
@@ -166,63 +162,6 @@ pub fn rescued(guest: &Guest<'_>, boot: &Boot, reason: &str, before: &BTreeMap<S
     assert!(keys.is_ok_and(|keys| keys.contains(RSA_KEY)), "{}", logs(boot));
     let note = fs::read_to_string(ramdisk.join("etc/svc/volatile/guest-init.failed")).unwrap();
     assert!(note.contains(reason) && note.contains("\nzpool import:\n"), "{note}");
-}
-
-/// Every file of the machine that outlasts a boot, with a digest: disks, the key, pools with all that is known of them.
-pub fn on_disks(guest: &Guest<'_>) -> BTreeMap<String, String> {
-    let mut found = BTreeMap::new();
-    for folder in ["disks", "key", "pools"] {
-        digests(&guest.machine.folder().join(folder), folder, &mut found);
-    }
-    found
-}
-
-fn digests(folder: &Path, name: &str, found: &mut BTreeMap<String, String>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        let shown = format!("{name}/{}", path.file_name().unwrap().to_string_lossy());
-        let about = fs::symlink_metadata(&path).unwrap();
-        let contents = if about.is_symlink() {
-            format!("-> {}", fs::read_link(&path).unwrap().display())
-        } else if about.is_file() {
-            digest(&path)
-        } else {
-            String::new()
-        };
-        let owner = (about.uid(), about.gid());
-        found.insert(shown.clone(), format!("{:o} {owner:?} {contents}", about.mode()));
-        if about.is_dir() {
-            digests(&path, &shown, found);
-        }
-    }
-}
-
-/// A digest of what is in a file and where. Disks of 10 GiB are nearly all hole, which is not read.
-fn digest(path: &Path) -> String {
-    let mut file = File::open(path).unwrap();
-    let mut digest = Sha256::new();
-    let mut at = 0;
-    let mut block = vec![0; 1 << 20];
-    while let Ok(start) = rustix::fs::seek(&file, Extent::Data(at)) {
-        let end = rustix::fs::seek(&file, Extent::Hole(start)).unwrap();
-        file.seek(SeekFrom::Start(start)).unwrap();
-        let mut rest = (&mut file).take(end - start);
-        let mut offset = start;
-        loop {
-            let count = rest.read(&mut block).unwrap();
-            if count == 0 {
-                break;
-            }
-            // Where a file system keeps zeros instead of a hole is no difference.
-            if block[..count].iter().any(|&byte| byte != 0) {
-                digest.update(offset.to_le_bytes());
-                digest.update(&block[..count]);
-            }
-            offset += count as u64;
-        }
-        at = end;
-    }
-    format!("{} {:?}", file.metadata().unwrap().len(), digest.finalize())
 }
 
 /// The one pool of the machine that has this number.
