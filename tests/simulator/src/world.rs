@@ -131,8 +131,9 @@ impl World {
     pub fn run_inside(&mut self, program: &str, arguments: &[&str]) -> Result<String> {
         self.store()?;
         self.lock = None;
-        let output =
-            Command::new(program).args(arguments).stdin(Stdio::null()).stderr(Stdio::inherit()).output();
+        // There need not be a /dev/null in the guest, so it gets what this one has.
+        let mut command = Command::new(program);
+        let output = command.args(arguments).stdin(Stdio::inherit()).stderr(Stdio::inherit()).output();
         let (machine, root) = (self.machine.clone(), self.root.clone());
         *self = Self::load(&machine, &root)?;
         let output = output.with_context(|| format!("cannot start {program}"))?;

@@ -23,9 +23,7 @@ fn main() -> ExitCode {
                     return ExitCode::FAILURE;
                 }
             }
-            ["&", command, arguments @ ..] => {
-                others.push(Command::new(command).args(arguments).env_clear().spawn())
-            }
+            ["&", command, arguments @ ..] => others.push(Command::new(command).args(arguments).spawn()),
             ["-", command, arguments @ ..] => {
                 run(command, arguments);
             }
