@@ -64,7 +64,7 @@ fn rules_that_do_not_work_leave_the_old_ones_in_use() {
 #[test]
 fn what_the_host_changes_is_written_to_a_key_that_could_only_be_read() {
     let Some(image) = image(OLD) else { return };
-    let mut guest = image.usual_guest("key");
+    let mut guest = image.usual_guest("readable");
     guest.start_host();
     guest.boot(&guest.options());
     let quiet = guest.boot(&guest.options());

@@ -87,13 +87,36 @@ fn in_rescue_mode_everybody_says_why_and_the_console_lets_in() {
         );
         assert!(status["rescue"].as_str().is_some_and(|why| why.starts_with(reason)), "{status}");
     }
-    assert_eq!((&whole["key"], &whole["pool"]), (&json!("c1t0d0"), &json!(null)));
-    let storage = &plans[0].stdout;
-    assert!(says(storage, "storage", "key: nothing to do"), "{storage}");
-    assert!(storage.contains(&format!("guest-init storage: pool: rescue mode: {reason}")), "{storage}");
-    assert!(says(storage, "storage", "mounts: depends on what pool comes to"), "{storage}");
+    // There is no configuration on the key yet, so it made room for one in memory.
+    assert_eq!((&whole["key"], &whole["pool"]), (&json!(null), &json!(null)));
+    assert!(says(&plans[0].stdout, "storage", "pool: depends on what key comes to"), "{plans:?}");
     assert!(plans.iter().all(|plan| plan.status == Some(0)), "{plans:?}");
     // The key is good, but the network may not be.
+    is_a_secret(&guest, &boot);
+    assert_eq!(differences(&before, &on_disks(&guest)), [""; 0]);
+
+    // The owner does what the reason calls for; later he boots the rescue entry.
+    let blank = File::options().write(true).open(guest.machine.disk("c2t0d0"));
+    blank.and_then(|disk| disk.write_all_at(&[0; 8], 1 << 20)).unwrap();
+    let good = guest.boot(&typing(&guest, &["guest-init status"]));
+    assert_eq!(good.outputs[0].status, Some(0), "{}", logs(&good));
+    let mut hardware = guest.machine.hardware().unwrap();
+    hardware.boot_properties.push(("noimport".into(), "true".into()));
+    guest.machine.set_hardware(&hardware).unwrap();
+    let before = on_disks(&guest);
+    let boot = guest.boot(&typing(&guest, &["guest-init status --json", "guest-init --plan storage"]));
+    let whole: Value = serde_json::from_str(&boot.outputs[0].stdout).unwrap();
+    assert_eq!(whole["rescue"], "boot property noimport=true");
+    assert_eq!((&whole["key"], &whole["pool"]), (&json!("c1t0d0"), &json!(null)));
+    let storage = &boot.outputs[1].stdout;
+    for line in [
+        "key: nothing to do",
+        "pool: rescue mode: boot property noimport=true",
+        "pool-root: depends on what pool comes to",
+        "remember-platform: depends on what pool comes to",
+    ] {
+        assert!(says(storage, "storage", line), "{line} {storage}");
+    }
     is_a_secret(&guest, &boot);
     assert_eq!(differences(&before, &on_disks(&guest)), [""; 0]);
 }
@@ -119,12 +142,17 @@ fn the_console_lets_in_whoever_has_no_key_that_works() {
 
     // Whoever has set a password keeps it.
     let mut hardware = guest.machine.hardware().unwrap();
-    hardware.boot_properties.push(("root_shadow".into(), "$5$pepperandsalt$ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmno.0".into()));
+    hardware
+        .boot_properties
+        .push(("root_shadow".into(), "$5$pepperandsalt$ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmno.0".into()));
     guest.machine.set_hardware(&hardware).unwrap();
     let boot = guest.boot(&guest.options());
     assert_eq!(password(&boot), None, "{}", logs(&boot));
     let shadow = fs::read_to_string(guest.machine.ramdisk().join("etc/shadow")).unwrap();
-    assert!(shadow.contains("root:$5$pepperandsalt$ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmno.0:"), "{shadow}");
+    assert!(
+        shadow.contains("root:$5$pepperandsalt$ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmno.0:"),
+        "{shadow}"
+    );
 }
 
 #[test]
