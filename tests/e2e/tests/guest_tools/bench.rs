@@ -57,8 +57,8 @@ pub const BEFORE_SETUP: [&str; 4] = [
 
 /// With a program at `/usr/bin/both` that runs all these lines at the same time.
 pub fn with_both(guest: &Guest<'_>, options: BootOptions, lines: &[&str]) -> BootOptions {
-    let script = words(lines).iter().map(|line| format!("& {}\n", line.join(" "))).collect::<String>();
-    with_script(guest, options, "both", &script)
+    let script: Vec<String> = words(lines).iter().map(|line| format!("& {}", line.join(" "))).collect();
+    with_script(guest, options, "both", &script.join("\n"))
 }
 
 /// With a program in `/usr/bin` that runs a script of the simulator's language.
@@ -135,17 +135,21 @@ pub fn calls_after<'a>(plain: &Boot, boot: &'a Boot) -> Vec<&'a [String]> {
 pub fn only_looks(argv: &[String]) -> bool {
     let words: Vec<&str> = argv.iter().map(String::as_str).collect();
     let name = words[0].rsplit('/').next().unwrap_or_default();
-    match (name, &words[1..]) {
-        ("bootparams", []) | ("ifconfig", ["-a"]) | ("netstat", ["-rn"]) | ("ipnat", ["-l"]) => true,
-        ("zpool", ["list", ..] | ["import"] | ["import", "-D"]) | ("zfs", ["list", ..]) => true,
-        // What it does for drivers is done at each boot in any case.
-        ("dladm", ["show-phys", ..] | ["init-phys"]) => true,
-        ("ipfstat" | "svcs" | "svcprop", _) | ("ipf" | "ipnat", ["-n", ..]) | ("routeadm", ["-p", ..]) => {
-            true
-        }
-        ("vmadm", ["lookup", "-j"]) | ("imgadm", ["list", "-j"]) => true,
-        _ => false,
-    }
+    matches!(
+        (name, &words[1..]),
+        ("bootparams", [])
+            | ("ifconfig", ["-a"])
+            | ("netstat", ["-rn"])
+            | ("zpool", ["list", ..] | ["import"] | ["import", "-D"])
+            | ("zfs", ["list", ..])
+            // What it does for drivers is done at each boot in any case.
+            | ("dladm", ["show-phys", ..] | ["init-phys"])
+            | ("ipf", ["-n", ..])
+            | ("ipfstat", ["-io"] | ["-6", "-io"])
+            | ("ipnat", ["-l"] | ["-n", ..])
+            | ("vmadm", ["lookup", "-j"])
+            | ("imgadm", ["list", "-j"])
+    )
 }
 
 /// Everything that a command could change: what outlasts the boot, and the ramdisk.
