@@ -36,9 +36,18 @@ pub fn words(lines: &[&str]) -> Vec<Vec<String>> {
     lines.iter().map(|line| line.split(' ').map(word).collect()).collect()
 }
 
+/// How much faster than real the guest's clocks run: commands have a minute each, and these tests wait for nobody who is silent.
+const TIME_SCALE: u32 = 5;
+
 /// A boot after which these lines are typed.
 pub fn typing(guest: &Guest<'_>, lines: &[&str]) -> BootOptions {
-    BootOptions { commands: words(lines), ..guest.options() }
+    let options = guest.options();
+    BootOptions { commands: words(lines), settings: options.settings.time_scale(TIME_SCALE), ..options }
+}
+
+/// Switches a guest on and off, and types nothing.
+pub fn switch_on(guest: &Guest<'_>) -> Boot {
+    guest.boot(&typing(guest, &[]))
 }
 
 /// What is typed on a machine on which only these services have run.

@@ -5,8 +5,8 @@ use kiln_simulator::Boot;
 use serde_json::json;
 
 use super::bench::{
-    BEFORE_SETUP, NEW, OLD, calls_after, everything, image, only_looks, tell, typing, typing_after,
-    with_both, with_script,
+    BEFORE_SETUP, NEW, OLD, calls_after, everything, image, only_looks, switch_on, tell, typing,
+    typing_after, with_both, with_script,
 };
 
 #[test]
@@ -77,7 +77,7 @@ fn two_runs_at_once_take_turns() {
     let Some(image) = image(OLD) else { return };
     let mut guest = image.usual_guest("turns");
     guest.start_host();
-    guest.boot(&guest.options());
+    switch_on(&guest);
     let setup = "guest-init setup --outside-smf --outside-smf";
     let once = guest.boot(&typing_after(&guest, &BEFORE_SETUP, &[setup]));
     let twice = with_both(&guest, typing_after(&guest, &BEFORE_SETUP, &["/usr/bin/both"]), &[setup, setup]);
@@ -102,10 +102,10 @@ fn a_service_that_is_restarted_finds_nothing_to_do() {
     let mut guest = image.usual_guest("restart");
     guest.start_host();
     tell(&mut guest, "user-script", &json!("#!/usr/bin/restart\n"));
-    let first = guest.boot(&guest.options());
+    let first = switch_on(&guest);
     let lasting = guest.lasting();
     let script = "/usr/sbin/svcadm restart smartos/setup\n";
-    let boot = guest.boot(&with_script(&guest, guest.options(), "restart", script));
+    let boot = guest.boot(&with_script(&guest, typing(&guest, &[]), "restart", script));
     let runs = boot.started.iter().filter(|fmri| fmri.contains("smartos/setup")).count();
     assert_eq!(runs, 2, "{:?}", boot.started);
     let log = &boot.logs["svc:/smartos/setup:default"];

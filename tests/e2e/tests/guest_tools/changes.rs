@@ -7,7 +7,7 @@ use kiln_simulator::network::model::{From, Model, Service};
 use kiln_simulator::{Action, Boot, Fault};
 use serde_json::json;
 
-use super::bench::{OLD, image, typing};
+use super::bench::{OLD, image, switch_on, typing};
 
 /// Whether somebody at `address` gets to the SSH server.
 fn gets_in(boot: &Boot, address: &str) -> bool {
@@ -22,7 +22,7 @@ fn rules_that_do_not_work_leave_the_old_ones_in_use() {
     let Some(image) = image(OLD) else { return };
     let mut guest = image.usual_guest("rules");
     guest.start_host();
-    let plain = guest.boot(&guest.options());
+    let plain = switch_on(&guest);
     let inside = "10.1.2.3";
     let outside = "198.51.100.7";
     assert!(gets_in(&plain, inside) && gets_in(&plain, outside));
@@ -56,7 +56,7 @@ fn rules_that_do_not_work_leave_the_old_ones_in_use() {
     assert_eq!(boot.outputs[1].status, Some(0), "{:?}\n{}", boot.outputs, logs(&boot));
     assert!(gets_in(&boot, inside) && !gets_in(&boot, outside));
     // The next boot has them from the beginning.
-    let next = guest.boot(&guest.options());
+    let next = switch_on(&guest);
     assert_eq!(rules(&next), rules(&boot));
 }
 
@@ -66,8 +66,8 @@ fn what_the_host_changes_is_written_to_a_key_that_could_only_be_read() {
     let Some(image) = image(OLD) else { return };
     let mut guest = image.usual_guest("readable");
     guest.start_host();
-    guest.boot(&guest.options());
-    let quiet = guest.boot(&guest.options());
+    switch_on(&guest);
+    let quiet = switch_on(&guest);
     let key =
         quiet.runtime.storage.mounts.iter().rfind(|mount| mount.dir == "/usbkey").expect("it is mounted");
     assert!(key.options.split(',').any(|option| option == "ro"), "{key:?}");
@@ -77,7 +77,7 @@ fn what_the_host_changes_is_written_to_a_key_that_could_only_be_read() {
     told["resolvers"] = json!(["192.0.2.99"]);
     guest.set_metadata(&told);
     guest.start_host();
-    for boot in [guest.boot(&guest.options()), guest.boot(&guest.options())] {
+    for boot in [switch_on(&guest), switch_on(&guest)] {
         assert!(!boot.console.contains("ERROR"), "{}", logs(&boot));
         let config = fs::read_to_string(guest.machine.key().join("config")).unwrap();
         assert!(config.contains("\ndns_resolvers=192.0.2.99\n"), "{config}");

@@ -9,7 +9,9 @@ use kiln_e2e::first_boot::{Guest, differences, logs, metadata};
 use kiln_simulator::{Action, Boot, Fault, Hardware};
 use serde_json::{Value, json};
 
-use super::bench::{BEFORE_SETUP, NEW, OLD, PHASES, image, install, says, status, typing, typing_after};
+use super::bench::{
+    BEFORE_SETUP, NEW, OLD, PHASES, image, install, says, status, switch_on, typing, typing_after,
+};
 
 /// The emergency password on the console, if there is one.
 fn password(boot: &Boot) -> Option<&str> {
@@ -130,7 +132,7 @@ fn the_console_lets_in_whoever_has_no_key_that_works() {
         json!("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f modern");
     let mut guest = image.guest("keyless", &Hardware::usual(OLD), &told);
     guest.start_host();
-    let boot = guest.boot(&guest.options());
+    let boot = switch_on(&guest);
     is_a_secret(&guest, &boot);
     assert!(boot.console.contains("This platform's server takes RSA (and DSA) keys"), "{}", boot.console);
 
@@ -146,7 +148,7 @@ fn the_console_lets_in_whoever_has_no_key_that_works() {
         .boot_properties
         .push(("root_shadow".into(), "$5$pepperandsalt$ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmno.0".into()));
     guest.machine.set_hardware(&hardware).unwrap();
-    let boot = guest.boot(&guest.options());
+    let boot = switch_on(&guest);
     assert_eq!(password(&boot), None, "{}", logs(&boot));
     let shadow = fs::read_to_string(guest.machine.ramdisk().join("etc/shadow")).unwrap();
     assert!(
@@ -160,7 +162,7 @@ fn whoever_has_a_key_that_works_is_told_no_password() {
     let Some(image) = image(NEW) else { return };
     let mut guest = image.usual_guest("keyed");
     guest.start_host();
-    let boot = guest.boot(&guest.options());
+    let boot = switch_on(&guest);
     assert_eq!(password(&boot), None, "{}", logs(&boot));
     let shadow = fs::read_to_string(guest.machine.ramdisk().join("etc/shadow")).unwrap();
     assert!(shadow.contains("root:NP:"), "{shadow}");

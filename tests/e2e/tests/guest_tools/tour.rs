@@ -8,7 +8,8 @@ use kiln_simulator::{Boot, Era, Hardware};
 use serde_json::{Value, json};
 
 use super::bench::{
-    BASE, PHASES, calls_after, everything, install, only_looks, says, status, typing, typing_after, zones,
+    BASE, PHASES, calls_after, everything, install, only_looks, says, status, switch_on, typing,
+    typing_after, zones,
 };
 
 #[test]
@@ -23,7 +24,7 @@ fn an_owner_looks_around() {
         plans_before_the_first_boot(&guest);
         let first = first_boot(&guest);
         makes_zones(&guest, &first);
-        let plain = guest.boot(&guest.options());
+        let plain = switch_on(&guest);
         plans_change_nothing(&guest, &plain);
     }
 }
