@@ -41,7 +41,7 @@ pub trait Step {
 
     /// Whether the steps after it find something else once it is done, so that nobody can tell before it what they will do.
     fn others_depend(&self) -> bool {
-        self.on_failure() == OnFailure::EndPhase
+        matches!(self.on_failure(), OnFailure::End(_))
     }
 
     /// Looks what there is to do, and changes nothing.
