@@ -39,7 +39,12 @@ impl Era {
         self.0[..8] >= *date
     }
 
-    /// The same; every platform has what has no date.
+    /// Whether what the platform does is only taken to be what earlier ones did: sources later than April 2022 were not read.
+    pub fn is_guess(&self) -> bool {
+        self.since("20220501")
+    }
+
+    /// As [`Self::since`]; every platform has what has no date.
     pub fn since_or_always(&self, date: &str) -> bool {
         date.is_empty() || self.since(date)
     }
@@ -60,5 +65,7 @@ mod tests {
         let era = Era::new(Era::ALL[2]);
         assert!(era.since("20150715") && era.since("20151126"));
         assert!(!era.since("20151127"));
+        let guesses: Vec<&str> = Era::ALL.into_iter().filter(|era| Era::new(era).is_guess()).collect();
+        assert_eq!(guesses, ["20240418T000000Z"]);
     }
 }

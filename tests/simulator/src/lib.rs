@@ -9,7 +9,9 @@
 //! * [`Hardware`] is what the machine is made of, [`Era`] which platform it runs.
 //! * `Machine` (on the host) makes machines, switches them on and tells what happened.
 //!
-//! What real illumos does is known up to April 2022. What a later platform does is taken to be the same.
+//! What real illumos does is known up to April 2022. What a later platform does is taken to be the same: [`Era::is_guess`] tells
+//! which those are, and complaints about them say so. Where a comment names a source and no release, it was the same in what is
+//! played here from the first platform (release-20130502 of illumos-joyent, smartos-live of that day) to then.
 
 #![cfg(target_os = "linux")]
 #![forbid(unsafe_code)]

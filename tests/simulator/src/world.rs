@@ -172,12 +172,15 @@ impl World {
         let _ = append(&self.machine.join("boot/console.log"), line);
     }
 
-    /// Adds a line to the log of things that the simulator refused to play.
+    /// Adds a line to the log of things that the simulator refused to play. What a platform of a later date than the sources does
+    /// may be another thing, and the line says so.
     ///
     /// # Errors
     /// When it cannot be written.
     pub fn complain(&self, line: &str) -> Result<()> {
-        append(&self.machine.join("complaints.log"), line)
+        let doubt =
+            if self.era().is_guess() { "; nothing later than April 2022 is known for certain" } else { "" };
+        append(&self.machine.join("complaints.log"), &format!("{line}{doubt}"))
     }
 }
 

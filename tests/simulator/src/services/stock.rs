@@ -140,7 +140,16 @@ const STOCK: &[Stock] = &[
         since: "20150401",
         ..service("smartdc/agent/ur:default", "", &[(ALL, &["milestone/single-user"])])
     },
-    service("system/smartdc/vmadmd:default", "", &[(ALL, &["milestone/multi-user"])]),
+    Stock {
+        since: VMINFOD,
+        ..service("system/smartdc/vminfod:default", "", &[(ALL, &["system/filesystem/local"])])
+    },
+    // smartos-live src/vm/smf/system-vmadmd.xml; the platforms before vminfod do not have that one to wait for.
+    service(
+        "system/smartdc/vmadmd:default",
+        "",
+        &[(ALL, &["system/smartdc/init"]), (OPTIONAL, &["system/smartdc/vminfod"])],
+    ),
     service(
         "system/zones:default",
         "/lib/svc/method/svc-zones %m",
@@ -153,7 +162,7 @@ const STOCK: &[Stock] = &[
     ),
 ];
 
-/// The date from which vminfod takes vmadmd's place.
+/// The date from which vmadmd has vminfod beside it, and waits for it: smartos-live src/vm/smf/system-vminfod.xml.
 const VMINFOD: &str = "20180101";
 
 /// The instances of a platform, none of them started.
@@ -161,7 +170,6 @@ pub fn stock(era: &Era) -> Vec<Service> {
     let mut services: Vec<Service> = STOCK
         .iter()
         .filter(|stock| era.since_or_always(stock.since))
-        .filter(|stock| stock.name != "system/smartdc/vmadmd:default" || !era.since(VMINFOD))
         .map(|stock| {
             let mut service = Service::new(&format!("svc:/{}", stock.name));
             service.enabled = stock.enabled;

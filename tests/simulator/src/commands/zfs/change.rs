@@ -1,13 +1,15 @@
-//! `zfs set`, `inherit`, `rename`, `mount` and `unmount`.
+//! `zfs set`, `inherit`, `rename`, `mount` and `unmount`: the functions `zfs_do_*` of zfs_main.c, and what they call in
+//! usr/src/lib/libzfs/common (libzfs_dataset.c, libzfs_mount.c, libzfs_changelist.c).
 
 use super::super::options::{Options, bytes};
 use super::{does_not_exist, wrong_name};
 use crate::storage::{Kind, native, split};
 use crate::{Reply, World};
 
-/// `zfs set PROPERTY=VALUE DATASET ...`: one property, on platforms since 2015-02 several.
+/// `zfs set PROPERTY=VALUE DATASET ...`: one property; since the spring of 2015 (illumos 5745, illumos-gate 30925561) there may be
+/// several.
 pub fn set(world: &mut World, arguments: &[&str]) -> Result<Reply, Reply> {
-    let many = world.era().since("20150201");
+    let many = world.era().since("20150501");
     let split_at = arguments.iter().position(|word| !word.contains('=')).unwrap_or(arguments.len());
     let (assignments, names) = arguments.split_at(split_at);
     if assignments.is_empty() || names.is_empty() || arguments.iter().any(|word| word.starts_with('-')) {

@@ -1,4 +1,6 @@
-//! `zpool status`.
+//! `zpool status`: `zpool_do_status`, `status_callback`, `print_status_config` and `print_error_log` of zpool_main.c, the same
+//! 2013-05 to 2022-04 for what is played here; of the reasons (`zpool_get_status` in
+//! usr/src/lib/libzfs/common/libzfs_status.c) only that of a missing device.
 
 use super::super::options::Options;
 use super::{import, no_such_pool};
