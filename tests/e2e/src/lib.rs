@@ -8,6 +8,7 @@ pub mod first_boot;
 pub mod kernel;
 pub mod listing;
 pub mod metadata;
+pub mod shell;
 pub mod stand_in;
 pub mod tarball;
 pub mod template;
