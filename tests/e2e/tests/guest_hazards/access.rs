@@ -3,18 +3,19 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 
-use kiln_e2e::first_boot::{Guest, INTERPRETED, RSA_KEY, differences, logs, metadata};
-use kiln_simulator::{BootOptions, Hardware};
+use kiln_e2e::first_boot::{Guest, INTERPRETED, PROGRAM, RSA_KEY, differences, logs, metadata};
+use kiln_simulator::{Boot, BootOptions, Hardware, static_program};
 use serde_json::{Value, json};
 
+use super::owed;
 use super::stage::{
     NEW, OLD, OWN, all_is_well, boot, boot_with, can_be_reached, can_log_in, commands, fails, guest, image,
     settled, status, typing,
 };
 
-const SECURITY_KEY: &str = "sk-ssh-ed25519@openssh.com \
+pub const SECURITY_KEY: &str = "sk-ssh-ed25519@openssh.com \
     AAAAGnNrLXNzaC1lZDI1NTE5QG9wZW5zc2guY29tAAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4fAAAABHNzaDo= token";
-const RESTRICTED: &str = "from=\"192.0.2.0/24\",no-pty ssh-ed25519 \
+pub const RESTRICTED: &str = "from=\"192.0.2.0/24\",no-pty ssh-ed25519 \
     AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f backup";
 const OWNERS_LINE: &str =
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB8eHRwbGhkYFxYVFBMSERAPDg0MCwoJCAcGBQQDAgEA mine";
@@ -42,9 +43,7 @@ fn hazard_21_keys_come_first_all_of_them_and_go_when_they_are_removed() {
     let failed =
         boot_with(&guest, &[fails("ipf", &[]), fails("ipnat", &[]), fails("dladm", &["create-vnic"])]);
     can_be_reached(&failed);
-    for key in [RSA_KEY, SECURITY_KEY, RESTRICTED] {
-        assert!(keys(&guest).lines().any(|line| line == key), "{key}\n{}", keys(&guest));
-    }
+    assert_eq!(owed::keys(&keys(&guest), &[RSA_KEY, SECURITY_KEY, RESTRICTED], &[]), [""; 0]);
     let path = guest.machine.dataset("zones/opt").unwrap().join("custom/root/.ssh/authorized_keys");
     let about = fs::metadata(&path).unwrap();
     assert_eq!(about.permissions().mode() & 0o7777, 0o600);
@@ -53,10 +52,13 @@ fn hazard_21_keys_come_first_all_of_them_and_go_when_they_are_removed() {
     fs::write(&path, keys(&guest) + OWNERS_LINE + "\n").unwrap();
     tell(&mut guest, "root_authorized_keys", &json!(RSA_KEY));
     all_is_well(&guest, &boot(&guest));
-    for (key, stays) in [(RSA_KEY, true), (OWNERS_LINE, true), (SECURITY_KEY, false), (RESTRICTED, false)] {
-        assert_eq!(keys(&guest).lines().any(|line| line == key), stays, "{key}\n{}", keys(&guest));
-    }
+    let (stay, gone) = ([RSA_KEY, OWNERS_LINE], [SECURITY_KEY, RESTRICTED]);
+    assert_eq!(owed::keys(&keys(&guest), &stay, &gone), [""; 0]);
 }
+
+/// The file with the keys in the pool's `/opt`, and the folders above it.
+pub const WAY_TO_THE_KEYS: [&str; 5] =
+    ["", "custom", "custom/root", "custom/root/.ssh", "custom/root/.ssh/authorized_keys"];
 
 /// The script made /root a link into a tree that belonged to whoever had packed it, and `sshd` (StrictModes) took no key.
 #[test]
@@ -65,8 +67,7 @@ fn hazard_22_the_way_to_the_keys_is_roots_alone() {
     let guest = settled(&image, "lax");
     let opt = guest.machine.dataset("zones/opt").unwrap();
     let lasting = guest.lasting();
-    let path = ["", "custom", "custom/root", "custom/root/.ssh", "custom/root/.ssh/authorized_keys"];
-    for part in path {
+    for part in WAY_TO_THE_KEYS {
         let part = opt.join(part);
         fs::set_permissions(&part, fs::Permissions::from_mode(0o777)).unwrap();
         if rustix::process::geteuid().is_root() {
@@ -75,10 +76,7 @@ fn hazard_22_the_way_to_the_keys_is_roots_alone() {
     }
     all_is_well(&guest, &boot(&guest));
     let own = fs::metadata(guest.machine.key()).unwrap().uid();
-    for part in path {
-        let about = fs::metadata(opt.join(part)).unwrap();
-        assert_eq!((about.uid(), about.mode() & 0o022), (own, 0), "{part}");
-    }
+    assert_eq!(owed::closed(&opt, &WAY_TO_THE_KEYS, own), [""; 0]);
     let changed = differences(&lasting, &guest.lasting());
     assert!(changed.iter().all(|line| line.contains("zones/opt/custom")), "{changed:?}");
 }
@@ -98,9 +96,8 @@ fn hazard_25_the_uuid_is_that_of_the_host_and_smbios_runs_once() {
     assert_eq!(platforms, 2, "once for each\n{}", logs(&boot));
     for answer in &boot.outputs {
         assert_eq!((answer.status, answer.stderr.as_str()), (Some(0), ""));
-        let uuids: Vec<&str> = answer.stdout.lines().filter(|line| line.contains("UUID")).collect();
-        assert_eq!(uuids, [format!("  UUID: {}", hardware.uuid)], "{}", answer.stdout);
     }
+    assert_eq!(owed::uuid(&boot.outputs, &hardware.uuid), [""; 0], "{}", logs(&boot));
 }
 
 /// The script's exit status was that of the owner's program: not 0, and the service was in maintenance.
@@ -111,9 +108,8 @@ fn hazard_26_a_program_of_the_owner_that_fails_fails_alone() {
     tell(&mut guest, "user-script", &json!(INTERPRETED));
     let boot = guest.boot(&guest.options_with_interpreter("/usr/bin/hostname renamed\nexit 1"));
     can_be_reached(&boot);
-    assert_eq!(boot.state("smartos/userscript"), "online");
-    let runs = boot.started.iter().filter(|fmri| fmri.contains("smartos/userscript")).count();
-    assert_eq!((runs, boot.runtime.host.name.as_str()), (1, "renamed"), "{}", logs(&boot));
+    assert_eq!(owed::run_once(&boot), [""; 0], "{}", logs(&boot));
+    assert_eq!(boot.runtime.host.name, "renamed", "{}", logs(&boot));
     assert_eq!(status(&guest)["step"], "userscript/user-script");
     assert!(boot.console.contains("ended with status 1"), "{}", logs(&boot));
     let script = guest.machine.dataset("zones/var").unwrap().join("svc/mdata-user-script");
@@ -133,8 +129,35 @@ fn hazard_27_a_restart_typed_twice_changes_nothing() {
     assert!(runs >= 2, "{:?}", boot.started);
     all_is_well(&guest, &boot);
     assert!(can_log_in(&guest, &boot, OWN));
-    assert_eq!(before.runtime.network, boot.runtime.network);
+    assert_eq!(owed::same_network(&before, &boot), [""; 0], "{}", logs(&boot));
     let mut changed = differences(&lasting, &guest.lasting());
     changed.retain(|line| !line.contains("user-script") && !line.contains("metadata.json"));
     assert_eq!(changed, [""; 0]);
+}
+
+/// The same at the first boot, when there is everything to do.
+#[test]
+fn hazard_27_of_two_that_run_at_once_one_does_it_all() {
+    let Some(image) = image(OLD) else { return };
+    let alone = guest(&image, "alone");
+    let undisturbed = boot(&alone);
+    let guest = guest(&image, "twice");
+    let folder = guest.machine.folder().join("twice");
+    fs::create_dir_all(folder.join("etc/scripted")).unwrap();
+    let setup = format!("& {PROGRAM} setup start\n");
+    fs::write(folder.join("etc/scripted/smartos-setup"), setup.repeat(2)).unwrap();
+    let mut options = guest.options();
+    options.overlays.push((folder, "/".into()));
+    options.programs.push((static_program("scripted").unwrap(), "/lib/svc/method/smartos-setup".into()));
+    let boot = guest.boot(&options);
+    all_is_well(&guest, &boot);
+    assert_eq!(owed::same_network(&undisturbed, &boot), [""; 0], "{}", logs(&boot));
+    // Whoever came second found nothing to do: nothing was made or loaded twice.
+    let ends = boot.console.lines().filter(|line| line.starts_with("guest-init setup: ok, ")).count();
+    assert_eq!(ends, 2, "{}", boot.console);
+    assert!(boot.console.contains("guest-init setup: ok, nothing changed"), "{}", boot.console);
+    for change in ["dladm create-vnic", "ipf -IFa", "ipnat -CF", "svcadm disable"] {
+        let times = |boot: &Boot| commands(boot).iter().filter(|line| line.contains(change)).count();
+        assert_eq!(times(&boot), times(&undisturbed), "{change}\n{}", logs(&boot));
+    }
 }

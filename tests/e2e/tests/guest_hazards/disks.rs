@@ -8,6 +8,7 @@ use kiln_simulator::storage::{Condition, PoolState};
 use kiln_simulator::{Action, Disk, Hardware};
 use serde_json::json;
 
+use super::owed;
 use super::stage::{
     DATA, NEW, OLD, add_disks, all_is_well, boot, boot_until, boot_with, change_pool, commands, disk, fails,
     guest, image, makes_a_pool, on_disks, plant_own, pool, rescued, settled,
@@ -21,7 +22,7 @@ fn hazard_01_a_failing_command_is_no_sign_that_there_is_no_pool() {
     let guid = guest.machine.pools().unwrap()[0].guid;
     // As on the key of another image: nothing says that there is a pool.
     fs::remove_dir_all(guest.machine.key().join("guest-init")).unwrap();
-    let before = on_disks(&guest);
+    let before = on_disks(&guest.machine);
     for command in [&["list"][..], &["import"]] {
         let boot = boot_with(&guest, &[fails("zpool", command)]);
         rescued(&guest, &boot, "not known", &before);
@@ -48,7 +49,7 @@ fn hazard_01_a_pool_that_cannot_be_imported_is_left_alone() {
             pool.condition = condition;
             pool.hostid = 7;
         });
-        let before = on_disks(&guest);
+        let before = on_disks(&guest.machine);
         rescued(&guest, &boot(&guest), reason, &before);
     }
     change_pool(&guest, |pool| pool.condition = Condition::Healthy);
@@ -61,7 +62,7 @@ fn hazard_01_a_pool_on_a_late_disk_is_waited_for() {
     let Some(image) = image(OLD) else { return };
     let guest = settled(&image, "late");
     let guid = guest.machine.pools().unwrap()[0].guid;
-    add_disks(&guest, &[disk("c3t0d0", 10 << 30)]);
+    add_disks(&guest.machine, &[disk("c3t0d0", 10 << 30)]);
     let mut hardware = guest.machine.hardware().unwrap();
     hardware.disks[1].late = true;
     guest.machine.set_hardware(&hardware).unwrap();
@@ -71,7 +72,7 @@ fn hazard_01_a_pool_on_a_late_disk_is_waited_for() {
     assert!(late.console.contains("it is waited for"), "{}", logs(&late));
     let absent = hardware.disks.remove(1);
     guest.machine.set_hardware(&hardware).unwrap();
-    let before = on_disks(&guest);
+    let before = on_disks(&guest.machine);
     rescued(&guest, &boot(&guest), "is on none of the disks", &before);
     hardware.disks.insert(1, Disk { late: false, ..absent });
     guest.machine.set_hardware(&hardware).unwrap();
@@ -87,11 +88,11 @@ fn hazard_10_no_second_pool_is_made_while_the_first_is_on_its_way() {
     let guest = guest(&image, "on-its-way");
     boot_until(&guest, "zpool", &["create"], Action::DieAfter);
     let guid = guest.machine.pools().unwrap()[0].guid;
-    add_disks(&guest, &[disk("c3t0d0", 10 << 30)]);
+    add_disks(&guest.machine, &[disk("c3t0d0", 10 << 30)]);
     let mut hardware = guest.machine.hardware().unwrap();
     let mut own = hardware.disks.remove(1);
     guest.machine.set_hardware(&hardware).unwrap();
-    let before = on_disks(&guest);
+    let before = on_disks(&guest.machine);
     let reason = format!("disk {DATA} of 10240 MiB is not there, on which a pool was about to be made");
     rescued(&guest, &boot(&guest), &reason, &before);
     own.late = true;
@@ -110,12 +111,12 @@ fn hazard_10_nothing_is_begun_that_the_key_cannot_be_told_of() {
     let Some(image) = image(OLD) else { return };
     let guest = guest(&image, "write-protected");
     let protected = fails("mount", &["foldcase"]);
-    let before = on_disks(&guest);
+    let before = on_disks(&guest.machine);
     let first = boot_with(&guest, std::slice::from_ref(&protected));
     rescued(&guest, &first, "the key cannot be made writable", &before);
     // Nor is a pool taken over.
-    let guid = plant_own(&guest, DATA);
-    let before = on_disks(&guest);
+    let guid = plant_own(&guest.machine, DATA);
+    let before = on_disks(&guest.machine);
     let second = boot_with(&guest, std::slice::from_ref(&protected));
     rescued(&guest, &second, "the key cannot be made writable", &before);
     assert_eq!(second.runtime.storage.imported, [0_u64; 0], "{}", logs(&second));
@@ -143,7 +144,7 @@ fn hazard_02_a_disk_with_anything_on_it_is_left_alone() {
         let file = File::create(guest.machine.disk(DATA)).unwrap();
         file.set_len(bytes).unwrap();
         file.write_all_at(content, offset).unwrap();
-        let before = on_disks(&guest);
+        let before = on_disks(&guest.machine);
         rescued(&guest, &boot(&guest), &format!("disk {DATA} is not blank"), &before);
     }
     File::create(guest.machine.disk(DATA)).unwrap().set_len(bytes).unwrap();
@@ -155,8 +156,8 @@ fn hazard_02_a_disk_with_anything_on_it_is_left_alone() {
 fn hazard_04_of_several_disks_the_named_one_is_taken() {
     let Some(image) = image(OLD) else { return };
     let guest = guest(&image, "several");
-    add_disks(&guest, &[disk("c3t0d0", 10 << 30), disk("c4t0d0", 1 << 30)]);
-    let before = on_disks(&guest);
+    add_disks(&guest.machine, &[disk("c3t0d0", 10 << 30), disk("c4t0d0", 1 << 30)]);
+    let before = on_disks(&guest.machine);
     rescued(&guest, &boot(&guest), "there are several disks for data (c2t0d0, c3t0d0, c4t0d0)", &before);
 
     let config = "admin_nic=52:54:00:12:34:56\nadmin_ip=192.0.2.10\nadmin_netmask=255.255.255.0\n\
@@ -164,7 +165,7 @@ fn hazard_04_of_several_disks_the_named_one_is_taken() {
     fs::write(guest.machine.key().join("config"), config).unwrap();
     let boot = boot(&guest);
     all_is_well(&guest, &boot);
-    let after = on_disks(&guest);
+    let after = on_disks(&guest.machine);
     for other in ["disks/c2t0d0", "disks/c4t0d0"] {
         assert_eq!(before[other], after[other]);
     }
@@ -184,7 +185,7 @@ fn hazard_04_the_host_can_name_the_disk() {
     hardware.disks.push(disk("c3t0d0", 10 << 30));
     let mut guest = image.guest("named", &hardware, &told);
     guest.start_host();
-    let before = on_disks(&guest);
+    let before = on_disks(&guest.machine);
     rescued(&guest, &boot(&guest), "there is no disk c9t0d0 for data, which pool_disk names", &before);
     guest.stop_host();
     told["customer_metadata"]["guest-init:pool_disk"] = json!("c3t0d0");
@@ -195,7 +196,7 @@ fn hazard_04_the_host_can_name_the_disk() {
     assert!(
         commands(&boot).iter().any(|line| line.contains("zpool create") && line.ends_with("zones c3t0d0"))
     );
-    assert_eq!(before["disks/c2t0d0"], on_disks(&guest)["disks/c2t0d0"]);
+    assert_eq!(before["disks/c2t0d0"], on_disks(&guest.machine)["disks/c2t0d0"]);
 }
 
 /// The disk of a pool that was destroyed by mistake was free for the script, as it is for `zpool create`.
@@ -204,7 +205,7 @@ fn hazard_01_a_destroyed_pool_can_still_be_brought_back() {
     let Some(image) = image(OLD) else { return };
     let guest = guest(&image, "destroyed");
     guest.machine.plant_pool("zones", &[DATA], &["var"], |pool| pool.state = PoolState::Destroyed).unwrap();
-    let before = on_disks(&guest);
+    let before = on_disks(&guest.machine);
     rescued(&guest, &boot(&guest), "belongs to pool zones", &before);
 }
 
@@ -218,7 +219,7 @@ fn rescue_mode_without_a_key_tells_the_console_a_password() {
     guest.start_host();
     let file = File::options().write(true).open(guest.machine.disk(DATA)).unwrap();
     file.write_all_at(b"something", 4096).unwrap();
-    let before = on_disks(&guest);
+    let before = on_disks(&guest.machine);
     let boot = boot(&guest);
     let told = boot.console.lines().find_map(|line| line.split_once("on this console with the password "));
     let (_, password) = told.unwrap_or_else(|| panic!("{}", logs(&boot)));
@@ -228,7 +229,7 @@ fn rescue_mode_without_a_key_tells_the_console_a_password() {
     assert!(shadow.starts_with("root:$5$"), "{shadow}");
     assert!(!guest.kept().to_string().contains(password), "the host is not told");
     assert!(!boot.logs.values().any(|log| log.contains(password)), "nor is a log");
-    assert_eq!(differences(&before, &on_disks(&guest)), [""; 0]);
+    assert_eq!(differences(&before, &on_disks(&guest.machine)), [""; 0]);
     assert_eq!(boot.state("network/ssh"), "online");
 }
 
@@ -243,11 +244,12 @@ fn hazard_08_the_boot_menu_destroys_nothing() {
     hardware.boot_properties.push(("destroy_zpools".into(), "true".into()));
     guest.machine.set_hardware(&hardware).unwrap();
     all_is_well(&guest, &boot(&guest));
+    assert_eq!(owed::pools(&guest.machine, &[guid]), [""; 0]);
     assert_eq!(pool(&guest, guid).datasets.len(), 8);
     assert_eq!(differences(&lasting, &guest.lasting()), [""; 0]);
 
     hardware.boot_properties.push(("noimport".into(), "true".into()));
     guest.machine.set_hardware(&hardware).unwrap();
-    let before = on_disks(&guest);
+    let before = on_disks(&guest.machine);
     rescued(&guest, &boot(&guest), "noimport=true", &before);
 }

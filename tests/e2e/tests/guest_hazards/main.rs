@@ -5,6 +5,8 @@
 mod access;
 mod disks;
 mod network;
+mod old;
+mod owed;
 mod pools;
 mod stage;
 mod storage;

@@ -7,6 +7,7 @@ use kiln_simulator::network::model::{From, Model, Outcome, Service};
 use kiln_simulator::{Hardware, Nic};
 use serde_json::{Value, json};
 
+use super::owed;
 use super::stage::{
     OLD, OWN, all_is_well, boot, boot_with, can_be_reached, can_log_in, commands, fails, image, settled,
     status,
@@ -109,9 +110,7 @@ fn leads_out(guest: &kiln_e2e::first_boot::Guest<'_>, link: &str) {
     let mut model = Model::new(&boot.runtime.network);
     let login = model.connect(From::outside(link, "198.51.100.7"), OWN.parse().unwrap(), Service::Tcp(22));
     assert_eq!(login.outcome, Outcome::Passed, "{login:?}");
-    let out = model.connect(From::zone("172.16.9.3"), "198.51.100.7".parse().unwrap(), Service::Tcp(443));
-    assert_eq!(out.outcome, Outcome::Passed, "{out:?}\n{}", logs(&boot));
-    assert_eq!(out.seen.map(|(address, _)| address.to_string()).as_deref(), Some(OWN));
+    assert_eq!(owed::way_out(&boot, "172.16.9.3"), [""; 0], "{}", logs(&boot));
     assert!(config(guest).contains("admin_nic=52:54:00:12:34:56"), "{}", config(guest));
 }
 
@@ -139,7 +138,7 @@ fn hazard_23_the_way_out_is_found_in_whatever_order_the_links_come() {
 #[test]
 fn hazard_20_nothing_of_hostile_metadata_is_evaluated() {
     let Some(image) = image(OLD) else { return };
-    let evil = "x$(reboot)`reboot`;reboot\nadmin_nic=evil|&<>\"'\\ {a,b} ~ * \u{1b}[2J";
+    let evil = "x$(touch canary)`touch canary`;touch canary\nadmin_nic=evil|&<>\"'\\ {a,b} ~ * \u{1b}[2J";
     let mut told = metadata();
     for key in ["hostname", "alias", "dns_domain"] {
         told[key] = json!(evil);
@@ -155,12 +154,7 @@ fn hazard_20_nothing_of_hostile_metadata_is_evaluated() {
     let boot = boot(&guest);
     can_be_reached(&boot);
     assert!(can_log_in(&guest, &boot, OWN), "{}", logs(&boot));
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._:,/@+-".contains(&byte);
-    for line in config(&guest).lines().filter(|line| !line.starts_with('#')) {
-        let (name, value) = line.split_once('=').unwrap_or_else(|| panic!("{line}"));
-        assert!(name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'), "{line}");
-        assert!(value.bytes().all(plain), "{line}");
-    }
+    assert_eq!(owed::harmless(config(&guest).as_bytes()), [""; 0], "{}", config(&guest));
     assert!(config(&guest).contains("admin_nic=52:54:00:12:34:56\n"), "{}", config(&guest));
     let harmless = |line: &String| !line.contains(['$', '`', ';', '|', '&', '<', '\n']);
     assert!(commands(&boot).iter().all(harmless), "{}", logs(&boot));
@@ -183,6 +177,7 @@ fn hazard_24_rules_are_all_there_or_none() {
     assert!(can_log_in(&guest, &failed, OWN), "{}", logs(&failed));
     let active = failed.runtime.network.filter.active();
     assert!(active.rules(false, false).is_empty() && active.rules(false, true).is_empty(), "{active:?}");
+    assert_eq!(owed::whole_filter(&guest.machine, &failed), [""; 0]);
     assert!(failed.console.contains("it does not work today"), "{}", logs(&failed));
     assert_eq!(status(&guest)["result"], "failed");
 
@@ -194,8 +189,5 @@ fn hazard_24_rules_are_all_there_or_none() {
     assert!(said.contains("ssh_allow in the metadata is passed over: '192.0.2.999'"), "{}", logs(&boot));
     let filter = &boot.runtime.network.filter;
     assert!(filter.running && !filter.active().rules(false, false).is_empty());
-    let link = &guest.machine.hardware().unwrap().nics[0].link;
-    let mut model = Model::new(&boot.runtime.network);
-    let other = model.connect(From::outside(link, "198.51.100.7"), OWN.parse().unwrap(), Service::Tcp(111));
-    assert!(other.is_blocked(), "{other:?}");
+    assert_eq!(owed::whole_filter(&guest.machine, &boot), [""; 0], "{}", logs(&boot));
 }

@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 pub use kiln_e2e::disks::on_disks;
 use kiln_e2e::first_boot::{Guest, Image, RSA_KEY, logs};
-use kiln_simulator::network::model::{From, Model, Service};
 use kiln_simulator::storage::{Pool, Source};
 use kiln_simulator::{Action, Boot, BootOptions, Disk, Era, Fault};
 use serde_json::Value;
+
+use super::owed;
 
 /// The oldest platform.
 pub const OLD: &str = Era::ALL[0];
@@ -74,7 +75,8 @@ pub fn fails(command: &str, arguments: &[&str]) -> Fault {
     Fault { nth: 0, ..fault(command, arguments, action) }
 }
 
-fn fault(command: &str, arguments: &[&str], action: Action) -> Fault {
+/// The first command of a name with these words among its arguments goes so.
+pub fn fault(command: &str, arguments: &[&str], action: Action) -> Fault {
     let arguments = arguments.iter().map(|&word| word.to_owned()).collect();
     Fault { command: command.to_owned(), arguments, nth: 1, action }
 }
@@ -85,10 +87,10 @@ pub fn disk(name: &str, bytes: u64) -> Disk {
 }
 
 /// Puts further disks into a machine.
-pub fn add_disks(guest: &Guest<'_>, disks: &[Disk]) {
-    let mut hardware = guest.machine.hardware().unwrap();
+pub fn add_disks(machine: &Machine, disks: &[Disk]) {
+    let mut hardware = machine.hardware().unwrap();
     hardware.disks.extend(disks.iter().cloned());
-    guest.machine.set_hardware(&hardware).unwrap();
+    machine.set_hardware(&hardware).unwrap();
 }
 
 /// What the guest has told its host.
@@ -107,30 +109,14 @@ pub fn makes_a_pool(boot: &Boot) -> bool {
     commands(boot).iter().any(|line| line.contains("zpool create"))
 }
 
-/// The services without which nobody gets in.
+/// The services run without which nobody gets in.
 pub fn can_be_reached(boot: &Boot) {
-    for service in [
-        "system/filesystem/smartdc",
-        "system/smartdc/config",
-        "system/filesystem/minimal",
-        "system/console-login:default",
-        "network/physical",
-        "network/ssh",
-        "smartos/setup",
-    ] {
-        assert_eq!(boot.state(service), "online", "{service}\n{}", logs(boot));
-    }
+    assert_eq!(owed::services(boot), [""; 0], "{}", logs(boot));
 }
 
 /// Whether somebody outside can open a connection to the guest's SSH server at this address.
 pub fn can_log_in(guest: &Guest<'_>, boot: &Boot, address: &str) -> bool {
-    let mut model = Model::new(&boot.runtime.network);
-    let own = address.parse().expect("an address");
-    let links = guest.machine.hardware().unwrap().nics;
-    let mut tries = links.iter().map(|nic| {
-        model.connect(From::outside(&nic.link, "198.51.100.7"), own, Service::Tcp(22)).is_passed()
-    });
-    tries.any(|passed| passed)
+    owed::login(&guest.machine, boot, address).is_empty()
 }
 
 /// A boot without trouble.
@@ -141,9 +127,7 @@ pub fn all_is_well(guest: &Guest<'_>, boot: &Boot) {
     assert!(can_log_in(guest, boot, OWN), "{}", logs(boot));
     let keys = guest.machine.dataset("zones/opt").unwrap().join("custom/root/.ssh/authorized_keys");
     assert!(fs::read_to_string(keys).unwrap().contains(RSA_KEY), "{}", logs(boot));
-    for dataset in ["zones/config", "zones/var", "zones/cores/global", "zones/swap", "zones/dump"] {
-        assert!(guest.machine.dataset(dataset).is_ok(), "{dataset}\n{}", logs(boot));
-    }
+    assert_eq!(owed::datasets(&guest.machine), [""; 0], "{}", logs(boot));
 }
 
 /// A boot in rescue mode for a reason with these words in it: the guest is on the network, its owner's keys are in, what `zpool
@@ -151,8 +135,7 @@ pub fn all_is_well(guest: &Guest<'_>, boot: &Boot) {
 pub fn rescued(guest: &Guest<'_>, boot: &Boot, reason: &str, before: &BTreeMap<String, String>) {
     let line = boot.console.lines().find(|line| line.contains("RESCUE MODE, no pool: "));
     assert!(line.is_some_and(|line| line.contains(reason)), "not for {reason:?}\n{}", logs(boot));
-    let differences = kiln_e2e::first_boot::differences(before, &on_disks(guest));
-    assert_eq!(differences, [""; 0], "{}", logs(boot));
+    assert_eq!(owed::untouched(&guest.machine, before), [""; 0], "{}", logs(boot));
     can_be_reached(boot);
     assert!(can_log_in(guest, boot, OWN), "{}", logs(boot));
     assert!(!makes_a_pool(boot));
@@ -177,9 +160,9 @@ pub fn change_pool(guest: &Guest<'_>, change: impl FnOnce(&mut Pool)) {
 }
 
 /// Puts a pool on a disk that looks like a guest's.
-pub fn plant_own(guest: &Guest<'_>, disk: &str) -> u64 {
+pub fn plant_own(machine: &Machine, disk: &str) -> u64 {
     let datasets = ["config", "opt", "var"];
-    let planted = guest.machine.plant_pool("zones", &[disk], &datasets, |pool| {
+    let planted = machine.plant_pool("zones", &[disk], &datasets, |pool| {
         for dataset in datasets {
             set(pool, dataset, "mountpoint", "legacy", Source::Local);
         }

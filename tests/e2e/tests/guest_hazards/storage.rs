@@ -1,11 +1,13 @@
 //! How what is on the pool comes to be.
 
-use std::fs::{self, File};
+use std::fs;
 
 use kiln_e2e::first_boot::{differences, logs};
 use kiln_simulator::storage::Kind;
 use kiln_simulator::{Action, Fault};
 
+use super::old::{SMALL, TINY, resize};
+use super::owed;
 use super::stage::{
     DATA, OLD, all_is_well, boot, boot_until, boot_with, can_be_reached, can_log_in, commands, fails, guest,
     image, makes_a_pool, on_disks, plant_own, rescued, settled, status,
@@ -16,11 +18,11 @@ use super::stage::{
 fn hazard_03_what_fails_is_told_and_made_up_for() {
     let Some(image) = image(OLD) else { return };
     let guest = guest(&image, "failing");
-    let before = on_disks(&guest);
+    let before = on_disks(&guest.machine);
     let failed = boot_with(&guest, &[fails("zpool", &["create"])]);
     can_be_reached(&failed);
     assert!(failed.console.contains("it does not work today"), "{}", logs(&failed));
-    assert_eq!(differences(&before, &on_disks(&guest)).len(), 2, "the intent and its folder");
+    assert_eq!(differences(&before, &on_disks(&guest.machine)).len(), 2, "the intent and its folder");
     for lacking in ["zones/config", "zones/dump"] {
         let failed = boot_with(&guest, &[fails("zfs", &["create", lacking])]);
         can_be_reached(&failed);
@@ -80,7 +82,7 @@ fn hazard_10_an_interrupted_creation_is_repeated_by_its_intent_alone() {
     let kept = fs::read(&intent).unwrap();
     // Whoever lost the intent may not take it for an own disk.
     fs::remove_file(&intent).unwrap();
-    let before = on_disks(&guest);
+    let before = on_disks(&guest.machine);
     rescued(&guest, &boot(&guest), &format!("disk {DATA} is not blank"), &before);
     fs::write(&intent, kept).unwrap();
     all_is_well(&guest, &boot(&guest));
@@ -108,6 +110,7 @@ fn hazard_11_var_is_whole_or_not_there() {
     boot_until(&guest, "zfs", &["rename", "zones/var.new"], Action::DieHalf);
     all_is_well(&guest, &boot(&guest));
     assert_eq!(differences(&undisturbed, &var(&guest)), [""; 0]);
+    assert_eq!(owed::whole_var(&guest.machine), [""; 0]);
 }
 
 /// The script mounted whatever was there: without `/var/run`, most services fail.
@@ -115,7 +118,7 @@ fn hazard_11_var_is_whole_or_not_there() {
 fn hazard_11_an_empty_var_is_filled_and_folders_that_are_missing_are_made() {
     let Some(image) = image(OLD) else { return };
     let guest = guest(&image, "empty");
-    let guid = plant_own(&guest, DATA);
+    let guid = plant_own(&guest.machine, DATA);
     for (command, word) in [("rename", "zones/var.new"), ("set", "mountpoint=/zones/.var.new")] {
         boot_until(&guest, "zfs", &[command, word], Action::DieAfter);
     }
@@ -163,7 +166,7 @@ fn hazard_12_a_damaged_tarball_is_not_unpacked_and_a_whole_one_later_is() {
     fs::write(&tarball, &whole).unwrap();
     let good = boot(&guest);
     all_is_well(&guest, &good);
-    assert!(guest.machine.dataset("zones/opt").unwrap().join("custom/etc/zone.json.tmpl").is_file());
+    assert_eq!(owed::custom(&guest.machine), [""; 0]);
 }
 
 /// The script ended with 95 over a swap device: no file systems, no network, no SSH, no console login.
@@ -182,29 +185,33 @@ fn hazard_13_a_guest_without_swap_or_dump_is_still_a_guest() {
 
 /// The script refused a disk smaller than twice the memory, after it had made the pool.
 #[test]
-fn hazard_14_a_small_disk_is_enough() {
-    small("small", 2 << 30);
+fn hazard_14_swap_and_dump_shrink_with_the_disk() {
+    let Some(image) = image(OLD) else { return };
+    let guest = guest(&image, "small");
+    resize(&guest.machine, SMALL);
+    assert!(SMALL < 2 * guest.machine.hardware().unwrap().memory);
+    all_is_well(&guest, &boot(&guest));
+    let pool = guest.machine.pools().unwrap().remove(0);
+    for (volume, part) in [("swap", 4), ("dump", 10)] {
+        let Kind::Volume { bytes } = pool.datasets[volume].kind else { panic!("{pool:?}") };
+        assert!(bytes <= SMALL / part && bytes >= 64 << 20, "{volume} has {bytes} bytes");
+    }
 }
 
 /// The script made a swap volume as large as the memory and wholly reserved, which did not fit on such a disk.
 #[test]
 fn hazard_15_swap_is_sparse_from_the_start() {
-    small("tiny", 768 << 20);
-}
-
-fn small(name: &str, bytes: u64) {
     let Some(image) = image(OLD) else { return };
-    let guest = guest(&image, name);
-    let mut hardware = guest.machine.hardware().unwrap();
-    hardware.disks[1].bytes = bytes;
-    guest.machine.set_hardware(&hardware).unwrap();
-    File::options().write(true).open(guest.machine.disk(DATA)).unwrap().set_len(bytes).unwrap();
+    let guest = guest(&image, "tiny");
+    resize(&guest.machine, TINY);
     let boot = boot(&guest);
     all_is_well(&guest, &boot);
     let pool = guest.machine.pools().unwrap().remove(0);
     let swap = &pool.datasets["swap"];
     let Kind::Volume { bytes: size } = swap.kind else { panic!("{swap:?}") };
-    assert!(size <= bytes / 4 && swap.number("refreservation") < size, "{swap:?}");
-    assert!(commands(&boot).iter().any(|line| line.starts_with("/usr/sbin/zfs create -s")));
-    assert!(pool.available(guest.machine.folder(), &hardware.era) > bytes / 2, "most of it is the owner's");
+    assert!(swap.number("refreservation") < size / 2, "{swap:?}");
+    let made: Vec<String> = commands(&boot).into_iter().filter(|line| line.contains(" zones/swap")).collect();
+    assert!(made[0].starts_with("/usr/sbin/zfs create -s "), "{made:?}");
+    let hardware = guest.machine.hardware().unwrap();
+    assert!(pool.available(guest.machine.folder(), &hardware.era) > TINY / 2, "most of it is the owner's");
 }

@@ -1,17 +1,17 @@
 //! A method for tests of the simulator: runs the commands of a file, one a line, and ends with the first status that is not 0.
 //!
 //! The file is `/etc/scripted/NAME`, NAME being what the program is called. A line is words separated by blanks; `exit N` ends
-//! it, `write FILE WORDS...` writes a file, `- COMMAND` ignores the command's status, `& COMMAND` does not wait for its end; the
-//! script does, when it is through.
+//! it, `write FILE WORDS...` writes a file, `- COMMAND` ignores the command's status, `& COMMAND` does not wait for its end;
+//! in the end all those are waited for, and one that fails is a failure.
 
-use std::process::{Command, ExitCode};
+use std::process::{Child, Command, ExitCode};
 use std::{env, fs};
 
 fn main() -> ExitCode {
     let path = env::args().next().unwrap_or_default();
     let name = path.rsplit('/').next().unwrap_or_default();
     let script = fs::read_to_string(format!("/etc/scripted/{name}")).unwrap_or_default();
-    let mut others = Vec::new();
+    let mut running: Vec<Child> = Vec::new();
     for line in script.lines() {
         let words: Vec<&str> = line.split_whitespace().collect();
         match words.as_slice() {
@@ -23,10 +23,16 @@ fn main() -> ExitCode {
                     return ExitCode::FAILURE;
                 }
             }
-            ["&", command, arguments @ ..] => others.push(Command::new(command).args(arguments).spawn()),
             ["-", command, arguments @ ..] => {
                 run(command, arguments);
             }
+            ["&", command, arguments @ ..] => match prepare(command, arguments).spawn() {
+                Ok(child) => running.push(child),
+                Err(error) => {
+                    eprintln!("{command}: {error}");
+                    return ExitCode::FAILURE;
+                }
+            },
             [command, arguments @ ..] => {
                 let status = run(command, arguments);
                 if status != 0 {
@@ -35,21 +41,20 @@ fn main() -> ExitCode {
             }
         }
     }
-    for other in others {
-        match other.and_then(|mut other| other.wait()) {
-            Ok(status) if status.success() => {}
-            problem => {
-                eprintln!("{problem:?}");
-                return ExitCode::FAILURE;
-            }
-        }
-    }
-    ExitCode::SUCCESS
+    let ends = running.into_iter().map(|mut child| child.wait().is_ok_and(|status| status.success()));
+    // Each is waited for, whatever the others did.
+    if ends.fold(true, |all, good| all && good) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn prepare(command: &str, arguments: &[&str]) -> Command {
+    println!("+ {command} {}", arguments.join(" "));
+    let mut prepared = Command::new(command);
+    prepared.args(arguments);
+    prepared
 }
 
 fn run(command: &str, arguments: &[&str]) -> u8 {
-    println!("+ {command} {}", arguments.join(" "));
-    match Command::new(command).args(arguments).status() {
+    match prepare(command, arguments).status() {
         Ok(status) => status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(255),
         Err(error) => {
             eprintln!("{command}: {error}");
