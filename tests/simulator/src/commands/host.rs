@@ -3,7 +3,7 @@
 use super::options::Options;
 use crate::{Reply, World};
 
-/// `bootparams`: smartos-live tools/bootparams, one `name=value` a line.
+/// `bootparams`: smartos-live src/bootparams.c, one `name=value` a line, the same 2013 to 2022.
 pub fn bootparams(world: &mut World, argv: &[&str]) -> Reply {
     if argv.len() > 1 {
         return Reply::refuse("takes no arguments");
@@ -130,7 +130,7 @@ pub fn sysinfo(world: &mut World, argv: &[&str]) -> Reply {
     Reply::text(format!("{text:#}\n"))
 }
 
-/// `uname [-anrsv]`: usr/src/cmd/uname.
+/// `uname [-snrvmapi]`: usr/src/cmd/uname/uname.c, the same 2013 to 2022; its `-S` and `-X` are not played.
 pub fn uname(world: &mut World, argv: &[&str]) -> Reply {
     let options = match Options::parse(argv.get(1..).unwrap_or_default(), "amnprsvi") {
         Ok(options) => options,
