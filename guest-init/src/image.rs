@@ -1,12 +1,10 @@
 //! What the image says about itself, in the boot archive.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 
 use crate::files;
 
@@ -23,7 +21,7 @@ pub struct Image {
     pub custom: Option<Tarball>,
     /// What it put into the boot archive, by path, with proofs for `kiln verify`.
     #[serde(default)]
-    pieces: BTreeMap<String, IgnoredAny>,
+    pieces: serde_json::Map<String, serde_json::Value>,
 }
 
 /// A tarball.

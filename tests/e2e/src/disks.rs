@@ -6,19 +6,18 @@ use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use kiln_simulator::Machine;
 use rustix::fs::SeekFrom as Extent;
 use sha2::{Digest, Sha256};
-
-use crate::first_boot::Guest;
 
 /// Every file of the machine that outlasts a boot, with a digest: disks, the key, pools with all that is known of them.
 ///
 /// # Panics
 /// Something cannot be read.
-pub fn on_disks(guest: &Guest<'_>) -> BTreeMap<String, String> {
+pub fn on_disks(machine: &Machine) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     for folder in ["disks", "key", "pools"] {
-        digests(&guest.machine.folder().join(folder), folder, &mut found);
+        digests(&machine.folder().join(folder), folder, &mut found);
     }
     found
 }

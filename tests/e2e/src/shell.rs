@@ -54,7 +54,7 @@ fn harm_by(name: &str, shell: &Path, config: &[u8]) -> Vec<String> {
     }
     let variables: BTreeMap<Vec<u8>, Vec<u8>> =
         output.stdout.split(|&byte| byte == 0).filter_map(assignment).collect();
-    let lines = config.split(|&byte| byte == b'\n').map(|line| line.trim_ascii_start());
+    let lines = config.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii_start);
     let said = lines.filter_map(assignment);
     let mut expected: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
     for (key, value) in said.filter(|(key, _)| key.first().is_some_and(u8::is_ascii_alphabetic)) {
@@ -75,7 +75,8 @@ fn assignment(line: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
 
 fn shown(variables: &BTreeMap<Vec<u8>, Vec<u8>>) -> String {
     let text = |bytes: &Vec<u8>| std::ffi::OsString::from_vec(bytes.clone()).display().to_string();
-    variables.iter().map(|(key, value)| format!("{}={} ", text(key), text(value))).collect()
+    let words = variables.iter().map(|(key, value)| format!("{}={} ", text(key), text(value)));
+    words.collect::<Vec<_>>().concat()
 }
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ struct Case {
     /// Files in the ramdisk.
     files: &'static [(&'static str, &'static str)],
     /// What each boot runs, by method, and its troubles.
-    boots: &'static [(&'static [(&'static str, &'static str)], Option<Trouble>)],
+    boots: &'static [(Scripts, Option<Trouble>)],
     /// What is typed in the end.
     typed: &'static [&'static [&'static str]],
     /// What is lacking.
@@ -36,6 +36,9 @@ struct Case {
     /// Words of it.
     says: &'static str,
 }
+
+/// What methods run, by their names.
+type Scripts = &'static [(&'static str, &'static str)];
 
 /// What goes wrong in a boot: the calls of a command with these words.
 #[derive(Clone, Copy)]
@@ -60,7 +63,8 @@ struct Played {
     /// The pools that there were.
     pools: Vec<u64>,
     boots: Vec<Boot>,
-    _folder: TempDir,
+    /// Where all of it is.
+    folder: TempDir,
 }
 
 impl Played {
@@ -488,17 +492,21 @@ fn play(case: &Case) -> Played {
     (case.scene)(&machine);
     let before = on_disks(&machine);
     let pools = machine.pools().unwrap().iter().map(|pool| pool.guid).collect();
-    let mut played = Played { machine, before, pools, boots: Vec::new(), _folder: folder };
+    let mut played = Played { machine, before, pools, boots: Vec::new(), folder };
     for (at, (scripts, trouble)) in case.boots.iter().enumerate() {
-        let overlay = played._folder.path().join(format!("overlay{at}"));
+        let overlay = played.folder.path().join(format!("overlay{at}"));
         let put = |path: String, text: &str| {
             let path = overlay.join(path);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
         };
         put("usbkey/config".into(), case.config);
-        MANIFESTS.iter().for_each(|(name, text)| put(format!("lib/svc/manifest/site/{name}"), text));
-        case.files.iter().for_each(|(path, text)| put((*path).into(), text));
+        for (name, text) in MANIFESTS {
+            put(format!("lib/svc/manifest/site/{name}"), text);
+        }
+        for (path, text) in case.files {
+            put((*path).into(), text);
+        }
         for (method, script) in *scripts {
             // The first thing that the scripts did, always.
             let begin = if *method == "fs-joyent" { "/usr/sbin/devfsadm -c disk\n" } else { "" };

@@ -8,7 +8,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use kiln_e2e::first_boot::differences;
-use kiln_simulator::network::model::{From, Model, Service};
+use kiln_simulator::network::model::{From, Model, Service, Verdict};
 use kiln_simulator::storage::PoolState;
 use kiln_simulator::{Boot, Machine, Output};
 
@@ -52,7 +52,7 @@ pub fn login(machine: &Machine, boot: &Boot, address: &str) -> Vec<String> {
         .iter()
         .map(|nic| model.connect(From::outside(&nic.link, OUTSIDE), own, Service::Tcp(22)))
         .collect();
-    if tries.iter().any(|verdict| verdict.is_passed()) {
+    if tries.iter().any(Verdict::is_passed) {
         return Vec::new();
     }
     tries.iter().map(|verdict| format!("no SSH at {address}: {verdict}")).collect()

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 pub use kiln_e2e::disks::on_disks;
 use kiln_e2e::first_boot::{Guest, Image, RSA_KEY, logs};
 use kiln_simulator::storage::{Pool, Source};
-use kiln_simulator::{Action, Boot, BootOptions, Disk, Era, Fault};
+use kiln_simulator::{Action, Boot, BootOptions, Disk, Era, Fault, Machine};
 use serde_json::Value;
 
 use super::owed;

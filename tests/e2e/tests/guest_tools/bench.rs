@@ -163,7 +163,7 @@ pub fn only_looks(argv: &[String]) -> bool {
 
 /// Everything that a command could change: what outlasts the boot, and the ramdisk.
 pub fn everything(guest: &Guest<'_>) -> BTreeMap<String, String> {
-    let mut found = on_disks(guest);
+    let mut found = on_disks(&guest.machine);
     for folder in ["dev", "etc", "root", "opt", "tmp", "usbkey", "var"] {
         let path = guest.machine.ramdisk().join(folder);
         // A link leads elsewhere out here.

@@ -65,7 +65,7 @@ fn in_rescue_mode_everybody_says_why_and_the_console_lets_in() {
         .open(guest.machine.disk("c2t0d0"))
         .and_then(|disk| disk.write_all_at(b"precious", 1 << 20))
         .unwrap();
-    let before = on_disks(&guest);
+    let before = on_disks(&guest.machine);
     let mut lines = vec!["guest-init status", "guest-init status --json", "guest-init zone-create"];
     let plans: Vec<String> = PHASES.iter().map(|phase| format!("guest-init --plan {phase}")).collect();
     lines.extend(plans.iter().map(String::as_str));
@@ -95,7 +95,7 @@ fn in_rescue_mode_everybody_says_why_and_the_console_lets_in() {
     assert!(plans.iter().all(|plan| plan.status == Some(0)), "{plans:?}");
     // The key is good, but the network may not be.
     is_a_secret(&guest, &boot);
-    assert_eq!(differences(&before, &on_disks(&guest)), [""; 0]);
+    assert_eq!(differences(&before, &on_disks(&guest.machine)), [""; 0]);
 
     // The owner does what the reason calls for; later he boots the rescue entry.
     let blank = File::options().write(true).open(guest.machine.disk("c2t0d0"));
@@ -105,7 +105,7 @@ fn in_rescue_mode_everybody_says_why_and_the_console_lets_in() {
     let mut hardware = guest.machine.hardware().unwrap();
     hardware.boot_properties.push(("noimport".into(), "true".into()));
     guest.machine.set_hardware(&hardware).unwrap();
-    let before = on_disks(&guest);
+    let before = on_disks(&guest.machine);
     let boot = guest.boot(&typing(&guest, &["guest-init status --json", "guest-init --plan storage"]));
     let whole: Value = serde_json::from_str(&boot.outputs[0].stdout).unwrap();
     assert_eq!(whole["rescue"], "boot property noimport=true");
@@ -120,7 +120,7 @@ fn in_rescue_mode_everybody_says_why_and_the_console_lets_in() {
         assert!(says(storage, "storage", line), "{line} {storage}");
     }
     is_a_secret(&guest, &boot);
-    assert_eq!(differences(&before, &on_disks(&guest)), [""; 0]);
+    assert_eq!(differences(&before, &on_disks(&guest.machine)), [""; 0]);
 }
 
 #[test]

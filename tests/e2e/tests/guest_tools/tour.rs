@@ -154,7 +154,7 @@ fn makes_zones(guest: &Guest<'_>, boot: &Boot) {
 /// Everything is as it should be, and that is what is said.
 fn plans_change_nothing(guest: &Guest<'_>, plain: &Boot) {
     let era = guest.machine.hardware().unwrap().era;
-    let (disks, lasting) = (on_disks(guest), guest.lasting());
+    let (disks, lasting) = (on_disks(&guest.machine), guest.lasting());
     let files: Vec<String> = everything(guest).into_keys().collect();
     let lines: Vec<String> = PHASES.iter().map(|phase| format!("guest-init {phase} --plan")).collect();
     let mut lines: Vec<&str> = lines.iter().map(String::as_str).collect();
@@ -178,7 +178,11 @@ fn plans_change_nothing(guest: &Guest<'_>, plain: &Boot) {
         "{era} {told}"
     );
     // A disk holds what is in its pool, and logs grow.
-    assert_eq!(disks.keys().collect::<Vec<_>>(), on_disks(guest).keys().collect::<Vec<_>>(), "{era}");
+    assert_eq!(
+        disks.keys().collect::<Vec<_>>(),
+        on_disks(&guest.machine).keys().collect::<Vec<_>>(),
+        "{era}"
+    );
     assert_eq!(differences(&lasting, &guest.lasting()), [""; 0], "{era}");
     assert_eq!(files, everything(guest).into_keys().collect::<Vec<_>>(), "{era}");
     assert_eq!(

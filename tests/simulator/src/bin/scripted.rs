@@ -41,9 +41,14 @@ fn main() -> ExitCode {
             }
         }
     }
-    let ends = running.into_iter().map(|mut child| child.wait().is_ok_and(|status| status.success()));
     // Each is waited for, whatever the others did.
-    if ends.fold(true, |all, good| all && good) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let mut result = ExitCode::SUCCESS;
+    for mut child in running {
+        if !child.wait().is_ok_and(|status| status.success()) {
+            result = ExitCode::FAILURE;
+        }
+    }
+    result
 }
 
 fn prepare(command: &str, arguments: &[&str]) -> Command {
