@@ -70,8 +70,8 @@ fn first_boot(guest: &Guest<'_>) -> Boot {
             "guest-init status --json",
             "/opt/custom/bin/zone-create --print",
             "guest-init zone-create",
-            "guest-init zone-create alias=second",
-            "guest-init zone-create ip=172.16.9.77",
+            "guest-init zone-create alias=second max_physical_memory=512",
+            "guest-init zone-create ip=172.16.9.77 max_physical_memory=512",
             "/system/usr/bin/smbios -t 1",
             "/usr/bin/sysinfo",
             "/usr/bin/sysinfo -p",
@@ -134,7 +134,7 @@ fn first_boot(guest: &Guest<'_>) -> Boot {
     boot
 }
 
-/// Zones that suit the machine: 1 GiB of memory, of which half stays for the guest itself.
+/// Zones that suit the machine: 1 GiB of memory, of which half stays for the guest itself, and the owner shares the rest.
 fn makes_zones(guest: &Guest<'_>, boot: &Boot) {
     for zone in zones(guest) {
         let sizes =
@@ -158,7 +158,7 @@ fn plans_change_nothing(guest: &Guest<'_>, plain: &Boot) {
     let files: Vec<String> = everything(guest).into_keys().collect();
     let lines: Vec<String> = PHASES.iter().map(|phase| format!("guest-init {phase} --plan")).collect();
     let mut lines: Vec<&str> = lines.iter().map(String::as_str).collect();
-    lines.extend(["guest-init status", "guest-init zone-create --print"]);
+    lines.extend(["guest-init status", "guest-init zone-create --print max_physical_memory=512"]);
     let boot = guest.boot(&typing(guest, &lines));
     for call in calls_after(plain, &boot) {
         assert!(only_looks(call), "{era} {call:?}");
@@ -172,6 +172,7 @@ fn plans_change_nothing(guest: &Guest<'_>, plain: &Boot) {
             "{era} {output:?}"
         );
     }
+    assert!(boot.outputs.iter().all(|output| output.status == Some(0)), "{era} {:?}", boot.outputs);
     let told = &boot.outputs[PHASES.len()].stdout;
     assert!(
         told.contains("setup: ok, changed ") && told.contains("userscript: ok, nothing changed"),

@@ -68,8 +68,9 @@ fn the_owner_chooses() {
     let mut guest = image.usual_guest("choices");
     guest.start_host();
     install(&guest, &[OLDER, LINUX, BASE]);
-    let older =
-        format!("guest-init zone-create image_uuid={OLDER} alias=7 hostname=true quota=2 autoboot=false");
+    let older = format!(
+        "guest-init zone-create image_uuid={OLDER} alias=7 hostname=true quota=2 autoboot=false max_physical_memory=256"
+    );
     let boot = guest.boot(&typing(
         &guest,
         &[
@@ -77,14 +78,16 @@ fn the_owner_chooses() {
             &older,
             "guest-init zone-create alias=7",
             "guest-init zone-create ip=172.16.9.3",
-            "guest-init zone-create nic_tag=admin ip=10.0.1.7 netmask=255.255.255.0 gateway=10.0.1.1 brand=lx",
+            "guest-init zone-create nic_tag=admin ip=10.0.1.7 netmask=255.255.255.0 gateway=10.0.1.1 brand=lx max_physical_memory=256",
             "guest-init zone-create nic_tag=admin ip=dhcp alias=web max_physical_memory=128",
+            "guest-init zone-create",
         ],
     ));
     let ended: Vec<Option<i32>> = boot.outputs.iter().map(|output| output.status).collect();
-    assert_eq!(ended, [Some(0), Some(0), Some(1), Some(1), Some(0), Some(0)], "{:?}", boot.outputs);
+    assert_eq!(ended, [Some(0), Some(0), Some(1), Some(1), Some(0), Some(0), Some(1)], "{:?}", boot.outputs);
     assert!(boot.outputs[2].stderr.contains("there is a zone called '7' already"), "{:?}", boot.outputs[2]);
     assert!(boot.outputs[3].stderr.contains("172.16.9.3 is not free"), "{:?}", boot.outputs[3]);
+    assert!(boot.outputs[6].stderr.contains("may take all memory but 0 MiB"), "{:?}", boot.outputs[6]);
     let zones = zones(&guest);
     let about = |key: &str| zones.iter().map(|zone| zone[key].clone()).collect::<Vec<_>>();
     // The newest is the one for Linux, which this platform can run.
@@ -111,7 +114,7 @@ fn two_at_once_make_two_zones_until_the_network_is_full() {
     let mut guest = image.guest("full", &Hardware::usual(OLD), &told);
     guest.start_host();
     install(&guest, &[BASE]);
-    let zone = "guest-init zone-create";
+    let zone = "guest-init zone-create max_physical_memory=128";
     let boot = guest.boot(&with_both(
         &guest,
         typing(&guest, &["/usr/bin/both", zone, zone, zone, zone]),
