@@ -14,7 +14,7 @@ use crate::wire::{Code, Request, Response};
 /// How much is read at once: a FIFO of a serial port is far smaller, a socket's buffer not much larger.
 const READ_SIZE: usize = 32 << 10;
 
-/// A conversation over one channel. The channel stays open, and locked, between requests, and the version is asked for
+/// A conversation over one channel. The channel stays open, and locked, between requests unless it is released, and the version is asked for
 /// only when it was opened anew.
 pub struct Session {
     channel: Box<dyn Channel>,
@@ -193,5 +193,10 @@ impl MetadataSource for Session {
             .ok_or(Error::Key { key: None, problem: KeyProblem::NothingToList })?;
         let names = names.split(|&byte| byte == b'\n').filter(|name| !name.is_empty());
         Ok(names.map(|name| String::from_utf8_lossy(name).into_owned()).collect())
+    }
+
+    fn release(&mut self) {
+        self.machine.abandon(self.clock.now());
+        self.link = None;
     }
 }

@@ -20,4 +20,7 @@ pub trait MetadataSource {
 
     /// The names of the keys that the instance's owner set. Those with the prefix `sdc:` are never among them.
     fn keys(&mut self, deadline: Deadline) -> Result<Vec<String>, Error>;
+
+    /// Leaves the channel to others, who cannot ask as long as it is held, until the next request.
+    fn release(&mut self) {}
 }

@@ -155,6 +155,11 @@ impl Metadata {
         Ok(())
     }
 
+    /// Leaves the channel to other programs until the next request.
+    pub fn release(&mut self) {
+        self.source.release();
+    }
+
     /// Whether the last request had no answer.
     pub fn is_silent(&self) -> bool {
         self.memory.silences > 0
