@@ -183,6 +183,7 @@ pub mod tests {
         assert!(file.replace("mine").unwrap_err().to_string().contains("somebody else"));
         assert_eq!(fs::read_to_string(&path).unwrap(), "{ }");
     }
+
     #[test]
     fn why_a_change_cannot_be_kept_names_no_file_of_the_host() {
         // Nobody can make a file there.

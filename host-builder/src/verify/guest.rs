@@ -49,7 +49,8 @@ fn check_manifests(findings: &mut Findings, place: &str, tree: &dyn Tree) {
         if !node.is_file() || !node.name().ends_with(b".xml") {
             return Ok(());
         }
-        let of_site = node.path.strip_prefix(b"/").unwrap_or(&node.path).starts_with(SITE.as_bytes());
+        let below = node.path.strip_prefix(b"/").unwrap_or(&node.path).strip_prefix(SITE.as_bytes());
+        let of_site = below.is_some_and(|below| below.starts_with(b"/"));
         let read = text(tree, node).and_then(|text| Manifest::parse(&text));
         let manifest = match read {
             Ok(manifest) => manifest,
