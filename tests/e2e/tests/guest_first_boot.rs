@@ -5,7 +5,7 @@ use std::fs;
 use kiln_e2e::first_boot::{Image, RSA_KEY, differences, logs};
 use kiln_simulator::Era;
 use kiln_simulator::network::model::{From, Model, Outcome, Service};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Most external commands of a first boot until the setup is done.
 const MOST_COMMANDS: usize = 40;
@@ -34,6 +34,7 @@ fn a_guest_sets_itself_up_once_and_stays_the_same() {
         let status = &guest.kept()["customer_metadata"]["guest-init:status"];
         let status: Value =
             serde_json::from_str(status.as_str().expect("the guest has told its status")).unwrap();
+        assert_eq!((&status["result"], &status["phase"]), (&json!("ok"), &json!("userscript")), "{era}");
         assert!(!first.console.contains("ERROR"), "{era}\n{}", logs(&first));
         assert_eq!(guest.machine.pools().unwrap().len(), 1, "{era}");
         let keys = guest.machine.dataset("zones/opt").unwrap().join("custom/root/.ssh/authorized_keys");
@@ -63,6 +64,5 @@ fn a_guest_sets_itself_up_once_and_stays_the_same() {
             );
             assert_eq!(boot.runtime.network, first.runtime.network, "{era} boot {number}");
         }
-        let _ = status;
     }
 }
