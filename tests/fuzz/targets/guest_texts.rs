@@ -119,7 +119,7 @@ impl Commands for Says<'_> {
 }
 
 fn pools(text: &[u8]) {
-    if let Ok((pools, _)) = zpool::search(&mut Says(text), Search::Present) {
+    if let Ok(zpool::Searched { pools, .. }) = zpool::search(&mut Says(text), Search::Present) {
         // Nobody may take a text for no pools when it is not an empty one.
         assert!(!pools.is_empty() || text.iter().all(|&byte| byte.is_ascii_whitespace() || byte >= 0x80));
         for pool in pools {
