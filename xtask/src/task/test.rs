@@ -263,10 +263,14 @@ fn all_targets() -> Result<BTreeSet<String>> {
     let folder = machine::workspace_root().join("tests/e2e/tests");
     let mut names = BTreeSet::new();
     for entry in fs::read_dir(&folder).with_context(|| format!("cannot list {}", folder.display()))? {
-        let file: OsString = entry?.file_name();
+        let entry = entry?;
+        let file: OsString = entry.file_name();
         let file = file.to_string_lossy();
+        // A test is a file, or a folder with a file called main.rs.
         if let Some(name) = file.strip_suffix(".rs") {
             names.insert(name.to_owned());
+        } else if entry.path().join("main.rs").is_file() {
+            names.insert(file.into_owned());
         }
     }
     let prefixes = [COMMAND_LINE, SIMULATED, REAL_SYSTEMS].concat();
@@ -293,6 +297,9 @@ mod tests {
         let names = all_targets().unwrap();
         for prefixes in [COMMAND_LINE, SIMULATED, REAL_SYSTEMS] {
             assert!(!targets_with(&names, prefixes).is_empty(), "{prefixes:?}");
+        }
+        for folder in ["guest_hazards", "boot_on_real_zfs"] {
+            assert!(names.contains(folder), "{folder} is a test as well");
         }
     }
 }
