@@ -6,7 +6,7 @@
 //!
 //! * the on-disk layouts ([`wire`]), the records they decode to ([`record`]) and the checksum ([`checksum`]);
 //! * a reader and a writer of whole streams, record by record, in constant memory ([`reader`], [`writer`]);
-//! * what the records mean: block volumes ([`volume`]) and the name tables of both payload kinds ([`microzap`]).
+//! * what the records mean: block volumes ([`volume`]) and the name tables of both payload kinds ([`zap`]).
 //!
 //! What is written is what a receiver of May 2013 (SmartOS 20130506) knows: no feature flag, no newer record type, no
 //! checksum inside records. What is read includes all that later senders do, either byte order, and the compound
@@ -18,12 +18,13 @@
 pub mod checksum;
 mod compress;
 mod error;
-pub mod microzap;
+pub mod fs;
 pub mod reader;
 pub mod record;
 pub mod volume;
 pub mod wire;
 pub mod writer;
+pub mod zap;
 pub mod zero;
 
 pub use error::{Error, ErrorKind, Result};

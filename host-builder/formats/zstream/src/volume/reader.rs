@@ -7,9 +7,9 @@ use super::{DISK, PROPERTIES, SIZE_NAME, VolumeSink, check_geometry};
 use crate::checksum::ByteOrder;
 use crate::compress::{Failure, expand};
 use crate::error::{Error, ErrorKind, Result};
-use crate::microzap;
 use crate::reader::StreamReader;
 use crate::record::{self, Begin, Features, ObjsetType, Record, object_type};
+use crate::zap;
 use crate::zero::is_zero;
 
 /// How to extract a volume.
@@ -405,9 +405,11 @@ impl<R: Read, S: VolumeSink> Extraction<'_, R, S> {
 
     /// Takes the size out of the name table in `self.block`.
     fn properties(&mut self) -> Result<()> {
-        let size = microzap::lookup(&self.block, self.stream.byte_order(), SIZE_NAME).map_err(|error| {
+        let entries = zap::read(&self.block[..], self.stream.byte_order()).map_err(|error| {
             self.bad(format!("the properties of the volume (object 2) are unreadable: {error}"))
         })?;
+        let size = entries.iter().find(|entry| entry.name == SIZE_NAME.as_bytes());
+        let size = size.and_then(|entry| entry.value.number());
         if let Some(part) = self.part.as_mut()
             && size.is_some()
         {

@@ -4,9 +4,10 @@ use std::io::Write;
 
 use super::{DISK, PROPERTIES, SIZE_NAME, check_geometry};
 use crate::error::{ErrorKind, Result};
-use crate::microzap::Microzap;
+
 use crate::record::{MAX_PLAIN_BLOCK_SIZE, ObjsetType, object_type};
 use crate::writer::{BeginOptions, StreamWriter};
+use crate::zap;
 use crate::zero::is_zero;
 
 /// ZFS takes a random salt against names made to collide; one name cannot, and a constant keeps streams reproducible.
@@ -138,11 +139,11 @@ impl<W: Write> VolumeWriter<W> {
     /// [`ErrorKind::Io`] from the output.
     pub fn finish(mut self) -> Result<(W, Summary)> {
         self.finish_partial()?;
-        let mut properties = Microzap::new(SALT);
-        properties.insert(SIZE_NAME, self.size).expect("a short name fits an empty table");
-        let block = properties.to_block();
-        self.stream.object(PROPERTIES, object_type::ZVOL_PROP, block.len() as u32)?;
-        self.stream.write(PROPERTIES, object_type::ZVOL_PROP, 0, &block)?;
+        let mut properties = zap::Table::new();
+        properties.insert(SIZE_NAME.as_bytes(), self.size).expect("a short name fits an empty table");
+        let block = properties.to_blocks(SALT, false).expect("one name collides with no other");
+        self.stream.object(PROPERTIES, object_type::ZVOL_PROP, block.block_size)?;
+        self.stream.write(PROPERTIES, object_type::ZVOL_PROP, 0, &block.bytes)?;
         let (output, totals) = self.stream.end()?;
         let summary = Summary {
             records: totals.records,

@@ -1,0 +1,361 @@
+//! A file system as a tree, apart from ZFS and from any machine's files: what a stream is written from and read to.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+
+/// The longest name in a folder, in bytes (`MAXNAMELEN` of illumos less its NUL).
+pub const MAX_NAME: usize = 255;
+/// The longest target of a symbolic link, in bytes (`MAXPATHLEN` of illumos less its NUL).
+pub const MAX_TARGET: usize = 1023;
+
+/// A node of a [`Tree`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(u32);
+
+/// A point in time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Time {
+    /// Seconds since 1970, negative before.
+    pub seconds: i64,
+    /// Nanoseconds since that second, below 1,000,000,000.
+    pub nanoseconds: u32,
+}
+
+/// A device, in the numbers of illumos whatever machine it is read on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Device {
+    /// Which driver.
+    pub major: u32,
+    /// Which of its devices.
+    pub minor: u32,
+}
+
+/// What all kinds of node have.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Attributes {
+    /// The lower 12 bits of the mode: permissions, set-uid, set-gid and sticky.
+    pub permissions: u16,
+    /// Number of the owner.
+    pub uid: u32,
+    /// Number of the group.
+    pub gid: u32,
+    /// When it was read last.
+    pub accessed: Time,
+    /// When its contents changed last.
+    pub modified: Time,
+    /// When its contents or attributes changed last.
+    pub changed: Time,
+    /// When it was made.
+    pub created: Time,
+}
+
+/// The contents of a file, wherever they are.
+pub trait Content: Send + Sync {
+    /// The length in bytes.
+    fn size(&self) -> u64;
+
+    /// Gives pieces of the contents with their offsets to `sink`, in ascending order and without overlaps, none beyond the length. What is not given is zero.
+    ///
+    /// # Errors
+    /// When the contents cannot be read, or those of `sink`.
+    fn give(&self, sink: &mut dyn FnMut(u64, &[u8]) -> io::Result<()>) -> io::Result<()>;
+}
+
+/// Contents in memory.
+impl Content for Vec<u8> {
+    fn size(&self) -> u64 {
+        self.len() as u64
+    }
+
+    fn give(&self, sink: &mut dyn FnMut(u64, &[u8]) -> io::Result<()>) -> io::Result<()> {
+        if self.is_empty() { Ok(()) } else { sink(0, self) }
+    }
+}
+
+/// What kind of node it is, and what only that kind has.
+#[derive(Clone)]
+pub enum Kind {
+    /// A folder: names and what they stand for. Several names may stand for one node that is no folder (hard links).
+    Directory(BTreeMap<Vec<u8>, NodeId>),
+    /// A file.
+    File(Arc<dyn Content>),
+    /// A symbolic link and its target.
+    Symlink(Vec<u8>),
+    /// A character device.
+    CharacterDevice(Device),
+    /// A block device.
+    BlockDevice(Device),
+    /// A named pipe.
+    Fifo,
+    /// A socket, of no use without the process that made it.
+    Socket,
+    /// A door of illumos, likewise.
+    Door,
+}
+
+impl Kind {
+    /// The type of file as in the upper bits of a mode (`S_IFMT`), shifted down by 12: what directory entries have too.
+    #[must_use]
+    pub fn code(&self) -> u8 {
+        match self {
+            Self::Fifo => 0o1,
+            Self::CharacterDevice(_) => 0o2,
+            Self::Directory(_) => 0o4,
+            Self::BlockDevice(_) => 0o6,
+            Self::File(_) => 0o10,
+            Self::Symlink(_) => 0o12,
+            Self::Socket => 0o14,
+            Self::Door => 0o15,
+        }
+    }
+}
+
+/// A folder, file, link, or device.
+#[derive(Clone)]
+pub struct Node {
+    /// Mode, owner, times.
+    pub attributes: Attributes,
+    /// Its kind.
+    pub kind: Kind,
+    /// Extended attributes.
+    pub extended: BTreeMap<Vec<u8>, Arc<dyn Content>>,
+}
+
+/// Why a tree takes no such node.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TreeError {
+    /// A name that no file system has.
+    #[error("{} is no name for a file: a name has 1 to {MAX_NAME} bytes, none of them NUL or /, and is not . or ..", shown(.0))]
+    Name(Vec<u8>),
+    /// A target that no symbolic link has.
+    #[error("a symbolic link has a target of 1 to {MAX_TARGET} bytes without NUL, not of {0}")]
+    Target(usize),
+    /// A name is taken.
+    #[error("there are two of the name {}", shown(.0))]
+    Taken(Vec<u8>),
+    /// The node in which another is to be is no folder.
+    #[error("what {} is to be put in is no folder", shown(.0))]
+    NoDirectory(Vec<u8>),
+    /// A folder has one name only.
+    #[error("{} would be a second name of a folder", shown(.0))]
+    LinkedDirectory(Vec<u8>),
+    /// The tree is as large as it gets.
+    #[error("there are more files than a tree takes")]
+    Full,
+}
+
+fn shown(name: &[u8]) -> String {
+    format!("{:?}", String::from_utf8_lossy(name))
+}
+
+/// A file system in memory but for the contents of files.
+#[derive(Clone)]
+pub struct Tree {
+    nodes: Vec<Node>,
+}
+
+impl Tree {
+    /// A tree with nothing but its top folder.
+    #[must_use]
+    pub fn new(root: Attributes) -> Self {
+        let kind = Kind::Directory(BTreeMap::new());
+        Self { nodes: vec![Node { attributes: root, kind, extended: BTreeMap::new() }] }
+    }
+
+    /// The top folder.
+    #[must_use]
+    pub fn root(&self) -> NodeId {
+        NodeId(0)
+    }
+
+    /// How many nodes there are. All of them have a name.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Whether there is nothing but the top folder.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.nodes.len() == 1
+    }
+
+    /// A node.
+    #[must_use]
+    pub fn node(&self, id: NodeId) -> &Node {
+        &self.nodes[id.0 as usize]
+    }
+
+    /// The attributes of a node, to be changed.
+    pub fn attributes_mut(&mut self, id: NodeId) -> &mut Attributes {
+        &mut self.nodes[id.0 as usize].attributes
+    }
+
+    /// The extended attributes of a node, to be changed.
+    pub fn extended_mut(&mut self, id: NodeId) -> &mut BTreeMap<Vec<u8>, Arc<dyn Content>> {
+        &mut self.nodes[id.0 as usize].extended
+    }
+
+    /// What a folder holds; nothing for other nodes.
+    pub fn entries(&self, id: NodeId) -> impl Iterator<Item = (&[u8], NodeId)> {
+        let entries = match &self.node(id).kind {
+            Kind::Directory(entries) => Some(entries),
+            _ => None,
+        };
+        entries.into_iter().flatten().map(|(name, &node)| (&name[..], node))
+    }
+
+    /// Puts a new node into a folder. A folder is put in empty.
+    ///
+    /// # Errors
+    /// [`TreeError`].
+    pub fn add(
+        &mut self,
+        directory: NodeId,
+        name: &[u8],
+        attributes: Attributes,
+        kind: Kind,
+    ) -> Result<NodeId, TreeError> {
+        if let Kind::Symlink(target) = &kind
+            && (!(1..=MAX_TARGET).contains(&target.len()) || target.contains(&0))
+        {
+            return Err(TreeError::Target(target.len()));
+        }
+        let id = NodeId(u32::try_from(self.nodes.len()).map_err(|_| TreeError::Full)?);
+        let kind = match kind {
+            Kind::Directory(_) => Kind::Directory(BTreeMap::new()),
+            other => other,
+        };
+        self.name(directory, name, id)?;
+        self.nodes.push(Node { attributes, kind, extended: BTreeMap::new() });
+        Ok(id)
+    }
+
+    /// Gives a node that is no folder another name.
+    ///
+    /// # Errors
+    /// [`TreeError`].
+    pub fn link(&mut self, directory: NodeId, name: &[u8], node: NodeId) -> Result<(), TreeError> {
+        if matches!(self.node(node).kind, Kind::Directory(_)) {
+            return Err(TreeError::LinkedDirectory(name.to_vec()));
+        }
+        self.name(directory, name, node)
+    }
+
+    fn name(&mut self, directory: NodeId, name: &[u8], node: NodeId) -> Result<(), TreeError> {
+        let illegal = name == b"." || name == b".." || name.iter().any(|&byte| byte == 0 || byte == b'/');
+        if illegal || !(1..=MAX_NAME).contains(&name.len()) {
+            return Err(TreeError::Name(name.to_vec()));
+        }
+        let Kind::Directory(entries) = &mut self.nodes[directory.0 as usize].kind else {
+            return Err(TreeError::NoDirectory(name.to_vec()));
+        };
+        if entries.contains_key(name) {
+            return Err(TreeError::Taken(name.to_vec()));
+        }
+        entries.insert(name.to_vec(), node);
+        Ok(())
+    }
+
+    /// The node at a path of names.
+    pub fn find<'a>(&self, path: impl IntoIterator<Item = &'a [u8]>) -> Option<NodeId> {
+        path.into_iter().try_fold(self.root(), |at, name| match &self.node(at).kind {
+            Kind::Directory(entries) => entries.get(name).copied(),
+            _ => None,
+        })
+    }
+
+    /// All names with the folders that they are in and what they stand for, a folder before what it holds, sorted by bytes in each.
+    pub fn walk(&self) -> Walk<'_> {
+        Walk { tree: self, waiting: vec![(self.root(), self.directory(self.root()))] }
+    }
+
+    fn directory(&self, id: NodeId) -> std::collections::btree_map::Iter<'_, Vec<u8>, NodeId> {
+        match &self.node(id).kind {
+            Kind::Directory(entries) => entries.iter(),
+            _ => std::collections::btree_map::Iter::default(),
+        }
+    }
+}
+
+/// See [`Tree::walk`].
+pub struct Walk<'a> {
+    tree: &'a Tree,
+    waiting: Vec<(NodeId, std::collections::btree_map::Iter<'a, Vec<u8>, NodeId>)>,
+}
+
+/// A name on a [`Walk`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Step<'a> {
+    /// The folder.
+    pub directory: NodeId,
+    /// The name in it.
+    pub name: &'a [u8],
+    /// What it stands for.
+    pub node: NodeId,
+    /// How many folders the folder is below the top.
+    pub depth: usize,
+}
+
+impl<'a> Iterator for Walk<'a> {
+    type Item = Step<'a>;
+
+    fn next(&mut self) -> Option<Step<'a>> {
+        loop {
+            let depth = self.waiting.len().checked_sub(1)?;
+            let (directory, entries) = &mut self.waiting[depth];
+            let directory = *directory;
+            let Some((name, &node)) = entries.next() else {
+                self.waiting.pop();
+                continue;
+            };
+            if matches!(self.tree.node(node).kind, Kind::Directory(_)) {
+                self.waiting.push((node, self.tree.directory(node)));
+            }
+            return Some(Step { directory, name, node, depth });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(contents: &str) -> Kind {
+        Kind::File(Arc::new(contents.as_bytes().to_vec()))
+    }
+
+    #[test]
+    fn a_walk_meets_folders_before_what_they_hold() {
+        let mut tree = Tree::new(Attributes::default());
+        let any = Attributes::default();
+        let b = tree.add(tree.root(), b"b", any, Kind::Directory(BTreeMap::new())).unwrap();
+        let x = tree.add(b, b"x", any, file("x")).unwrap();
+        tree.add(tree.root(), b"a", any, file("a")).unwrap();
+        tree.link(tree.root(), b"c", x).unwrap();
+        let walk: Vec<_> = tree.walk().map(|step| (step.name, step.depth)).collect();
+        assert_eq!(walk, [(&b"a"[..], 0), (b"b", 0), (b"x", 1), (b"c", 0)]);
+        assert_eq!(tree.find([&b"b"[..], b"x"]), Some(x));
+        assert_eq!(tree.find([&b"a"[..], b"x"]), None);
+    }
+
+    #[test]
+    fn a_tree_takes_only_what_a_file_system_can_hold() {
+        let mut tree = Tree::new(Attributes::default());
+        let (root, any) = (tree.root(), Attributes::default());
+        for name in [&b""[..], b".", b"..", b"a/b", b"a\0b", &[b'n'; 256]] {
+            assert!(matches!(tree.add(root, name, any, Kind::Fifo), Err(TreeError::Name(_))));
+        }
+        let fifo = tree.add(root, &[0xff; 255], any, Kind::Fifo).unwrap();
+        assert!(matches!(tree.add(root, &[0xff; 255], any, Kind::Fifo), Err(TreeError::Taken(_))));
+        assert!(matches!(tree.add(fifo, b"a", any, Kind::Fifo), Err(TreeError::NoDirectory(_))));
+        for target in [vec![], vec![b't'; 1024], vec![0]] {
+            assert!(matches!(tree.add(root, b"l", any, Kind::Symlink(target)), Err(TreeError::Target(_))));
+        }
+        let folder = tree.add(root, b"d", any, Kind::Directory(BTreeMap::new())).unwrap();
+        assert!(matches!(tree.link(folder, b"e", folder), Err(TreeError::LinkedDirectory(_))));
+        assert_eq!(tree.len(), 3);
+    }
+}
