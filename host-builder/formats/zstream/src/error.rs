@@ -24,6 +24,8 @@ pub enum ErrorKind {
     Unsupported,
     /// The records are sound but do not make a volume ZFS could use.
     BadVolume,
+    /// The records are sound but do not make a file system that could be read.
+    BadFileSystem,
     /// The stream claims more than the caller's limit.
     SizeLimit,
     /// An incremental stream does not fit the volume it is applied to, or there is no such volume.

@@ -25,6 +25,20 @@ pub const TO_END: u64 = u64::MAX;
 
 /// Object types (illumos `sys/dmu.h`, `dmu_object_type_t`).
 pub mod object_type {
+    /// The contents of a file.
+    pub const FILE: u32 = 19;
+    /// The name table of a folder.
+    pub const DIRECTORY: u32 = 20;
+    /// The name table from which everything in a file system is found. It is object 1.
+    pub const MASTER_NODE: u32 = 21;
+    /// The name table of files that were removed while they were open.
+    pub const DELETE_QUEUE: u32 = 22;
+    /// The name table from which the next two are found.
+    pub const SA_MASTER_NODE: u32 = 45;
+    /// The name table of attributes.
+    pub const SA_REGISTRY: u32 = 46;
+    /// The name table of their layouts.
+    pub const SA_LAYOUTS: u32 = 47;
     /// The contents of a volume.
     pub const ZVOL: u32 = 23;
     /// The name table with the properties of a volume.
@@ -68,6 +82,8 @@ impl ObjsetType {
 pub struct Features(pub u32);
 
 impl Features {
+    /// Objects may have spill blocks: every file system of version 5 says so.
+    pub const SA_SPILL: Self = Self(1 << 2);
     /// The rest of an interrupted stream, which begins in the middle (`zfs send -t`).
     pub const RESUMING: Self = Self(1 << 20);
     /// Parts of the contents left out on purpose.

@@ -7,7 +7,7 @@ use zerocopy::{FromZeros, IntoBytes};
 
 use crate::checksum::{ByteOrder, Fletcher4};
 use crate::error::{Error, ErrorKind, Place, Result};
-use crate::record::ObjsetType;
+use crate::record::{Features, ObjsetType};
 use crate::wire::{self, RECORD_SIZE, kind};
 
 /// fletcher-4, which real senders name in every WRITE record. The checksum itself, of use to deduplication alone, is
@@ -26,10 +26,30 @@ pub struct BeginOptions {
     pub creation_time: u64,
     /// What the snapshot holds.
     pub objset_type: ObjsetType,
+    /// Feature flags, of those that a receiver of 2013 knows.
+    pub features: Features,
+    /// For an incremental stream, the origin's GUID; the stream makes a clone of it. 0 for a full one.
+    pub from_guid: u64,
 }
 
-/// Writes a plain stream in little-endian byte order, without any feature flag and without checksums in records: what
-/// every receiver from 2010 on takes.
+/// A flag of BEGIN: the origin of an incremental stream is a snapshot of another dataset (`DRR_FLAG_CLONE`).
+const CLONE: u32 = 1;
+
+/// An object as it is declared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ObjectHeader {
+    /// Its number, above 0.
+    pub object: u64,
+    /// Its type, one of [`crate::record::object_type`].
+    pub object_type: u32,
+    /// Size of its blocks in bytes, a multiple of 512 up to 128 KiB.
+    pub block_size: u32,
+    /// Type of its bonus buffer, 0 for none.
+    pub bonus_type: u32,
+}
+
+/// Writes a plain stream in little-endian byte order, with no feature flags but those of 2010 and without checksums in records: what
+/// every receiver from then on takes.
 #[derive(Debug)]
 pub struct StreamWriter<W> {
     output: W,
@@ -61,26 +81,68 @@ impl<W: Write> StreamWriter<W> {
         }
         let mut body = wire::Begin::<LE>::new_zeroed();
         body.magic = wire::BEGIN_MAGIC.into();
-        body.version_info = 1.into();
+        // Header type 1, a plain stream, and the flags above it.
+        body.version_info = (u64::from(options.features.0) << 2 | 1).into();
         body.creation_time = options.creation_time.into();
         body.objset_type = options.objset_type.code().into();
+        body.flags = if options.from_guid == 0 { 0 } else { CLONE }.into();
         body.to_guid = options.to_guid.into();
+        body.from_guid = options.from_guid.into();
         body.to_name[..options.to_name.len()].copy_from_slice(options.to_name.as_bytes());
         writer.push(kind::BEGIN, &body, &[])?;
         Ok(writer)
     }
 
-    /// Declares an object without a bonus buffer. `block_size` is in bytes.
+    /// Declares an object with its bonus buffer, which may be empty.
     ///
     /// # Errors
     /// [`ErrorKind::Io`] from the output.
-    pub fn object(&mut self, object: u64, object_type: u32, block_size: u32) -> Result<()> {
+    pub fn object(&mut self, header: &ObjectHeader, bonus: &[u8]) -> Result<()> {
         let mut body = wire::Object::<LE>::new_zeroed();
-        body.object = object.into();
-        body.object_type = object_type.into();
-        body.block_size = block_size.into();
+        body.object = header.object.into();
+        body.object_type = header.object_type.into();
+        body.block_size = header.block_size.into();
+        body.bonus_type = header.bonus_type.into();
+        body.bonus_length = (bonus.len() as u32).into();
         body.to_guid = self.to_guid.into();
-        self.push(kind::OBJECT, &body, &[])
+        self.push(kind::OBJECT, &body, bonus)
+    }
+
+    /// Says that a range of object numbers has no objects any more.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`] from the output.
+    pub fn free_objects(&mut self, first: u64, count: u64) -> Result<()> {
+        let mut body = wire::FreeObjects::<LE>::new_zeroed();
+        body.first = first.into();
+        body.count = count.into();
+        body.to_guid = self.to_guid.into();
+        self.push(kind::FREEOBJECTS, &body, &[])
+    }
+
+    /// Makes a range of an object a hole; [`crate::record::TO_END`] is a length that reaches to its end.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`] from the output.
+    pub fn free(&mut self, object: u64, offset: u64, length: u64) -> Result<()> {
+        let mut body = wire::Free::<LE>::new_zeroed();
+        body.object = object.into();
+        body.offset = offset.into();
+        body.length = length.into();
+        body.to_guid = self.to_guid.into();
+        self.push(kind::FREE, &body, &[])
+    }
+
+    /// Writes the spill block of an object, a multiple of 512 bytes.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`] from the output.
+    pub fn spill(&mut self, object: u64, data: &[u8]) -> Result<()> {
+        let mut body = wire::Spill::<LE>::new_zeroed();
+        body.object = object.into();
+        body.length = (data.len() as u64).into();
+        body.to_guid = self.to_guid.into();
+        self.push(kind::SPILL, &body, data)
     }
 
     /// Writes one block of an object, `data`, at `offset` in it.
@@ -115,6 +177,11 @@ impl<W: Write> StreamWriter<W> {
         self.place.error(kind, detail)
     }
 
+    /// The place of the record to be written next.
+    pub(crate) fn place(&self) -> Place {
+        self.place
+    }
+
     fn push(
         &mut self,
         kind: u32,
@@ -126,12 +193,17 @@ impl<W: Write> StreamWriter<W> {
         self.record.fill(0);
         self.record[..8].copy_from_slice(header.as_bytes());
         self.record[8..8 + body.len()].copy_from_slice(body);
-        for part in [&self.record[..], payload] {
+        // Payloads are whole 64-bit words.
+        let (words, rest) = payload.as_chunks::<8>();
+        let mut last = [0; 8];
+        last[..rest.len()].copy_from_slice(rest);
+        let last = &last[..rest.len().next_multiple_of(8)];
+        for part in [&self.record[..], words.as_flattened(), last] {
             self.sum.update(part, ByteOrder::Little);
             self.output.write_all(part).map_err(|source| self.place.io("cannot write the stream", source))?;
         }
         self.place.record += 1;
-        self.place.offset += (RECORD_SIZE + payload.len()) as u64;
+        self.place.offset += (RECORD_SIZE + payload.len().next_multiple_of(8)) as u64;
         Ok(())
     }
 }

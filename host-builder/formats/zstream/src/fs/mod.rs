@@ -1,5 +1,20 @@
 //! File systems: what the objects of a ZPL dataset mean (illumos `uts/common/fs/zfs/zfs_znode.c`, `zfs_sa.c`, `zfs_acl.c`).
 
 mod acl;
+mod blocks;
+mod image;
+pub mod objects;
+mod plan;
+mod reader;
 mod sa;
 pub mod tree;
+mod writer;
+mod znode;
+
+pub use objects::Objects;
+pub use reader::{FileSystem, ReadError, read};
+pub use tree::Tree;
+pub use writer::{FileSystemOptions, Summary, Version, write};
+
+#[cfg(test)]
+mod tests;

@@ -369,7 +369,7 @@ mod tests {
             }
         }
         let mut buffer = encode(Layout::SpilledSymlink, |_| b"target".to_vec());
-        let mut decode = |buffer: &[u8]| schema.decode(buffer, ByteOrder::Little, &mut BTreeMap::new());
+        let decode = |buffer: &[u8]| schema.decode(buffer, ByteOrder::Little, &mut BTreeMap::new());
         assert_eq!(decode(&buffer[..10]), Err(SaError::Short));
         buffer[4] = 77;
         assert_eq!(decode(&buffer), Err(SaError::Layout(77)));

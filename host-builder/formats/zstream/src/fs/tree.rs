@@ -13,6 +13,14 @@ pub const MAX_TARGET: usize = 1023;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId(u32);
 
+impl NodeId {
+    /// Its number: below the [length](Tree::len) of its tree.
+    #[must_use]
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
 /// A point in time.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Time {
@@ -270,6 +278,20 @@ impl Tree {
     /// All names with the folders that they are in and what they stand for, a folder before what it holds, sorted by bytes in each.
     pub fn walk(&self) -> Walk<'_> {
         Walk { tree: self, waiting: vec![(self.root(), self.directory(self.root()))] }
+    }
+
+    /// A path of a node, from `/` on.
+    #[must_use]
+    pub fn path(&self, id: NodeId) -> Vec<u8> {
+        let mut path: Vec<&[u8]> = Vec::new();
+        for step in self.walk() {
+            path.truncate(step.depth);
+            path.push(step.name);
+            if step.node == id {
+                return path.iter().flat_map(|name| [b"/", *name]).flatten().copied().collect();
+            }
+        }
+        b"/".to_vec()
     }
 
     fn directory(&self, id: NodeId) -> std::collections::btree_map::Iter<'_, Vec<u8>, NodeId> {

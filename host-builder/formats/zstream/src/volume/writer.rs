@@ -5,8 +5,8 @@ use std::io::Write;
 use super::{DISK, PROPERTIES, SIZE_NAME, check_geometry};
 use crate::error::{ErrorKind, Result};
 
-use crate::record::{MAX_PLAIN_BLOCK_SIZE, ObjsetType, object_type};
-use crate::writer::{BeginOptions, StreamWriter};
+use crate::record::{Features, MAX_PLAIN_BLOCK_SIZE, ObjsetType, object_type};
+use crate::writer::{BeginOptions, ObjectHeader, StreamWriter};
 use crate::zap;
 use crate::zero::is_zero;
 
@@ -78,9 +78,11 @@ impl<W: Write> VolumeWriter<W> {
             to_guid: options.to_guid,
             creation_time: options.creation_time,
             objset_type: ObjsetType::Volume,
+            features: Features::default(),
+            from_guid: 0,
         };
         let mut stream = StreamWriter::begin(output, &begin)?;
-        stream.object(DISK, object_type::ZVOL, options.block_size)?;
+        stream.object(&header(DISK, object_type::ZVOL, options.block_size), &[])?;
         Ok(Self {
             stream,
             size: options.size,
@@ -142,7 +144,7 @@ impl<W: Write> VolumeWriter<W> {
         let mut properties = zap::Table::new();
         properties.insert(SIZE_NAME.as_bytes(), self.size).expect("a short name fits an empty table");
         let block = properties.to_blocks(SALT, false).expect("one name collides with no other");
-        self.stream.object(PROPERTIES, object_type::ZVOL_PROP, block.block_size)?;
+        self.stream.object(&header(PROPERTIES, object_type::ZVOL_PROP, block.block_size), &[])?;
         self.stream.write(PROPERTIES, object_type::ZVOL_PROP, 0, &block.bytes)?;
         let (output, totals) = self.stream.end()?;
         let summary = Summary {
@@ -172,4 +174,9 @@ impl<W: Write> VolumeWriter<W> {
         }
         Ok(())
     }
+}
+
+/// The objects of a volume have no bonus buffers.
+fn header(object: u64, object_type: u32, block_size: u32) -> ObjectHeader {
+    ObjectHeader { object, object_type, block_size, bonus_type: 0 }
 }

@@ -1,0 +1,287 @@
+//! What ZFS keeps about each file, in its two forms: the old bonus buffer of a fixed layout (illumos `sys/zfs_znode.h`,
+//! `znode_phys_t`) and system attributes ([`sa`]).
+
+use std::collections::BTreeMap;
+
+use super::acl;
+use super::sa::{self, Attribute, Layout, SaError, Schema};
+use super::tree::{Device, Time};
+use crate::checksum::ByteOrder;
+
+/// Types of a bonus buffer (illumos `sys/dmu.h`).
+pub const BONUS_ZNODE: u32 = 17;
+/// System attributes.
+pub const BONUS_SA: u32 = 44;
+
+/// The length of the old form without a target, in bytes.
+const OLD_LENGTH: usize = 264;
+/// The largest bonus buffer of a dnode of 512 bytes with one block pointer.
+const MAX_BONUS: usize = 320;
+/// What is left of it when the object has a spill block, whose pointer takes the rest.
+const BONUS_BESIDE_SPILL: usize = 192;
+/// The longest target of a symbolic link in an old bonus buffer.
+const OLD_TARGET: usize = MAX_BONUS - OLD_LENGTH;
+
+/// Flags (`sys/zfs_znode.h`): what programs for back-ups and virus scanners look at, set for what was written since.
+const ARCHIVE: u64 = 0x8_0000_0000;
+const AV_MODIFIED: u64 = 0x400_0000_0000;
+/// The list says no more than the mode.
+const ACL_TRIVIAL: u64 = 0x4;
+/// What is made in the folder inherits from its list, should that have entries to inherit (`ZFS_ACL_AUTO_INHERIT`).
+const AUTO_INHERIT: u64 = 0x40;
+/// Nobody is denied to execute it, so that looking it up in a path takes no look at the list.
+const NO_EXECS_DENIED: u64 = 0x100;
+/// It belongs to the extended attributes of something.
+const XATTR: u64 = 0x1;
+
+/// The upper bits of a mode.
+const FORMAT: u64 = 0o170_000;
+const DIRECTORY: u64 = 0o040_000;
+const SYMLINK: u64 = 0o120_000;
+
+/// What is known of a file, folder or other node, apart from its contents.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Znode {
+    /// Type and permissions, as `stat` gives them.
+    pub mode: u64,
+    /// Length in bytes; of folders the number of entries and 2, of links the length of the target.
+    pub size: u64,
+    /// Tells it apart from others that have had its object number. Never 0: what has 0 cannot be opened.
+    pub generation: u64,
+    /// Object of a folder that it is in.
+    pub parent: u64,
+    /// Its names; of folders, 2 and the folders in it.
+    pub links: u64,
+    /// Owner.
+    pub uid: u64,
+    /// Group.
+    pub gid: u64,
+    /// See the constants of this file.
+    pub flags: u64,
+    /// When it was read, written, changed and made.
+    pub times: [Time; 4],
+    /// Object of the folder with its extended attributes, 0 for none.
+    pub extended: u64,
+    /// What device it is.
+    pub device: Option<Device>,
+    /// Where a symbolic link leads, unless that is in the contents.
+    pub target: Option<Vec<u8>>,
+    /// Extended attributes in the attributes themselves: an nvlist as it stands.
+    pub packed: Option<Vec<u8>>,
+}
+
+/// A znode as an object has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Encoded {
+    /// Type of the bonus buffer.
+    pub bonus_type: u32,
+    /// The bonus buffer.
+    pub bonus: Vec<u8>,
+    /// The spill block.
+    pub spill: Option<Vec<u8>>,
+    /// The contents of a symbolic link whose target does not fit anywhere else.
+    pub contents: Option<Vec<u8>>,
+}
+
+impl Znode {
+    /// The flags of a node with this mode; of one that belongs to extended attributes if `is_extended`.
+    pub fn flags(mode: u64, is_extended: bool) -> u64 {
+        let mut flags = ARCHIVE | AV_MODIFIED | ACL_TRIVIAL;
+        for (holds, flag) in [
+            (mode & FORMAT == DIRECTORY, AUTO_INHERIT),
+            (mode & 0o111 == 0o111, NO_EXECS_DENIED),
+            (is_extended, XATTR),
+        ] {
+            if holds {
+                flags |= flag;
+            }
+        }
+        flags
+    }
+
+    /// As system attributes, for version 5.
+    pub fn to_attributes(&self) -> Encoded {
+        let list = self.list();
+        let has_extended = self.extended != 0;
+        let encode = |layout| sa::encode(layout, |attribute| self.value(attribute, &list));
+        let mut spill = None;
+        let bonus = match (&self.target, self.device.is_some()) {
+            (Some(_), _) => {
+                let inline = encode(if has_extended { Layout::ExtendedSymlink } else { Layout::Symlink });
+                // ZFS itself spills as soon as the buffer would be full.
+                if inline.len() < MAX_BONUS {
+                    inline
+                } else {
+                    let layout =
+                        if has_extended { Layout::SpilledExtendedSymlink } else { Layout::SpilledSymlink };
+                    let mut block = encode(layout);
+                    block.resize(block.len().next_multiple_of(512), 0);
+                    spill = Some(block);
+                    let mut bonus = encode(Layout::Plain);
+                    bonus.resize(BONUS_BESIDE_SPILL, 0);
+                    bonus
+                }
+            }
+            (None, true) => encode(if has_extended { Layout::ExtendedDevice } else { Layout::Device }),
+            (None, false) => encode(if has_extended { Layout::Extended } else { Layout::Plain }),
+        };
+        Encoded { bonus_type: BONUS_SA, bonus, spill, contents: None }
+    }
+
+    /// In the old form, for version 4.
+    pub fn to_old(&self) -> Encoded {
+        let mut bonus = Vec::with_capacity(MAX_BONUS);
+        for time in self.times {
+            bonus.extend_from_slice(&time_bytes(time));
+        }
+        let device = self.device.map_or(0, device_number);
+        for number in [
+            self.generation,
+            self.mode,
+            self.size,
+            self.parent,
+            self.links,
+            self.extended,
+            device,
+            self.flags,
+            self.uid,
+            self.gid,
+        ] {
+            bonus.extend_from_slice(&number.to_le_bytes());
+        }
+        // Padding of four numbers, then the list: no object of its own, its length in bytes, version 1, and how many entries.
+        bonus.resize(bonus.len() + 4 * 8, 0);
+        let list = self.list();
+        bonus.extend_from_slice(&0u64.to_le_bytes());
+        bonus.extend_from_slice(&(list.len() as u32).to_le_bytes());
+        bonus.extend_from_slice(&1u16.to_le_bytes());
+        bonus.extend_from_slice(&((list.len() / 8) as u16).to_le_bytes());
+        bonus.extend_from_slice(&list);
+        bonus.resize(OLD_LENGTH, 0);
+        let mut contents = None;
+        if let Some(target) = &self.target {
+            if target.len() <= OLD_TARGET {
+                bonus.extend_from_slice(target);
+            } else {
+                contents = Some(target.clone());
+            }
+        }
+        Encoded { bonus_type: BONUS_ZNODE, bonus, spill: None, contents }
+    }
+
+    /// From an old bonus buffer. A target that is in the contents is not there.
+    pub fn from_old(bonus: &[u8], order: ByteOrder) -> Option<Self> {
+        let words: Vec<u64> =
+            bonus.get(..OLD_LENGTH)?.as_chunks().0.iter().map(|bytes| order.u64(*bytes)).collect();
+        let time = |at: usize| Time { seconds: words[at].cast_signed(), nanoseconds: words[at + 1] as u32 };
+        let mut znode = Self {
+            times: [time(0), time(2), time(4), time(6)],
+            generation: words[8],
+            mode: words[9],
+            size: words[10],
+            parent: words[11],
+            links: words[12],
+            extended: words[13],
+            flags: words[15],
+            uid: words[16],
+            gid: words[17],
+            ..Self::default()
+        };
+        znode.device = is_device(znode.mode).then(|| device_of(words[14]));
+        if znode.mode & FORMAT == SYMLINK && znode.size as usize <= OLD_TARGET {
+            znode.target = Some(bonus.get(OLD_LENGTH..OLD_LENGTH + znode.size as usize)?.to_vec());
+        }
+        Some(znode)
+    }
+
+    /// From system attributes.
+    ///
+    /// # Errors
+    /// [`SaError`].
+    pub fn from_attributes(
+        schema: &Schema,
+        bonus: &[u8],
+        spill: Option<&[u8]>,
+        order: ByteOrder,
+    ) -> Result<Self, SaError> {
+        let mut values = BTreeMap::new();
+        for buffer in [Some(bonus), spill].into_iter().flatten() {
+            schema.decode(buffer, order, &mut values)?;
+        }
+        let numbers = |attribute| -> Vec<u64> {
+            let bytes = values.get(&attribute).map_or(&[][..], |bytes| &bytes[..]);
+            bytes.as_chunks().0.iter().map(|bytes| order.u64(*bytes)).collect()
+        };
+        let number = |attribute| numbers(attribute).first().copied().unwrap_or(0);
+        let time = |attribute| match numbers(attribute)[..] {
+            [seconds, nanoseconds] => {
+                Time { seconds: seconds.cast_signed(), nanoseconds: nanoseconds as u32 }
+            }
+            _ => Time::default(),
+        };
+        Ok(Self {
+            mode: number(Attribute::Mode),
+            size: number(Attribute::Size),
+            generation: number(Attribute::Gen),
+            parent: number(Attribute::Parent),
+            links: number(Attribute::Links),
+            uid: number(Attribute::Uid),
+            gid: number(Attribute::Gid),
+            flags: number(Attribute::Flags),
+            times: [Attribute::Atime, Attribute::Mtime, Attribute::Ctime, Attribute::Crtime].map(time),
+            extended: number(Attribute::Xattr),
+            device: values.contains_key(&Attribute::Rdev).then(|| device_of(number(Attribute::Rdev))),
+            target: values.get(&Attribute::Symlink).cloned(),
+            packed: values.get(&Attribute::Dxattr).filter(|bytes| !bytes.is_empty()).cloned(),
+        })
+    }
+
+    /// The access control list as bytes.
+    fn list(&self) -> Vec<u8> {
+        acl::trivial(self.mode as u16 & 0o7777).into_iter().flat_map(acl::Entry::to_bytes).collect()
+    }
+
+    fn value(&self, attribute: Attribute, list: &[u8]) -> Vec<u8> {
+        let number = |number: u64| number.to_le_bytes().to_vec();
+        match attribute {
+            Attribute::Mode => number(self.mode),
+            Attribute::Size => number(self.size),
+            Attribute::Gen => number(self.generation),
+            Attribute::Uid => number(self.uid),
+            Attribute::Gid => number(self.gid),
+            Attribute::Parent => number(self.parent),
+            Attribute::Flags => number(self.flags),
+            Attribute::Links => number(self.links),
+            Attribute::Xattr => number(self.extended),
+            Attribute::Rdev => number(self.device.map_or(0, device_number)),
+            Attribute::DaclCount => number(list.len() as u64 / 8),
+            Attribute::DaclAces => list.to_vec(),
+            Attribute::Atime => time_bytes(self.times[0]).to_vec(),
+            Attribute::Mtime => time_bytes(self.times[1]).to_vec(),
+            Attribute::Ctime => time_bytes(self.times[2]).to_vec(),
+            Attribute::Crtime => time_bytes(self.times[3]).to_vec(),
+            Attribute::Symlink => self.target.clone().unwrap_or_default(),
+            other => unreachable!("no layout that is written has {other:?}"),
+        }
+    }
+}
+
+fn is_device(mode: u64) -> bool {
+    [0o020_000, 0o060_000].contains(&(mode & FORMAT))
+}
+
+/// illumos' numbers of a device in one: 32 bits each.
+fn device_number(device: Device) -> u64 {
+    u64::from(device.major) << 32 | u64::from(device.minor)
+}
+
+fn device_of(number: u64) -> Device {
+    Device { major: (number >> 32) as u32, minor: number as u32 }
+}
+
+fn time_bytes(time: Time) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&time.seconds.to_le_bytes());
+    bytes[8..].copy_from_slice(&u64::from(time.nanoseconds).to_le_bytes());
+    bytes
+}
