@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use super::plan::{Place, Plan, Role};
-use super::sa;
+use super::sa::{self, Numbering};
 use super::tree::{Attributes, Content, Kind, Node, NodeId, Tree};
-use super::writer::Version;
 use super::znode::{Encoded, Znode};
 use crate::record::object_type;
 use crate::writer::ObjectHeader;
@@ -25,6 +24,8 @@ pub struct Image {
     pub bonus: Vec<u8>,
     /// Its spill block.
     pub spill: Option<Vec<u8>>,
+    /// What bonus buffer and spill block say, unless it is a table of the file system.
+    pub znode: Option<Znode>,
     /// Its contents; what is beyond them up to the end of a block is zero.
     pub contents: Option<Arc<dyn Content>>,
 }
@@ -35,8 +36,17 @@ pub struct Images<'a> {
     pub tree: &'a Tree,
     /// Which object is what.
     pub plan: &'a Plan,
-    /// The version of the file system.
-    pub version: Version,
+    /// How attributes are kept.
+    pub form: Form,
+}
+
+/// How a file system keeps the attributes of files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// In bonus buffers of the old form.
+    Old,
+    /// As system attributes.
+    Attributes(Numbering),
 }
 
 impl Images<'_> {
@@ -49,7 +59,7 @@ impl Images<'_> {
         match role {
             Role::Master => {
                 let mut entries = vec![
-                    ("VERSION", self.version.number()),
+                    ("VERSION", if fixed.attributes.is_some() { 5 } else { 4 }),
                     ("ROOT", self.plan.place(self.tree.root()).object),
                     ("DELETE_QUEUE", fixed.delete_queue),
                     ("normalization", 0),
@@ -72,7 +82,7 @@ impl Images<'_> {
             }
             Role::Registry => table(object, object_type::SA_REGISTRY, &sa::registry(), false),
             // ZFS takes this table for a fat one without looking.
-            Role::Layouts => table(object, object_type::SA_LAYOUTS, &sa::layouts(), true),
+            Role::Layouts => layouts(object, &sa::layouts()),
             Role::DeleteQueue => table(object, object_type::DELETE_QUEUE, &zap::Table::new(), false),
             Role::Node(id) => self.node(id),
             Role::ExtendedDirectory(id) => self.extended_directory(object, id),
@@ -107,7 +117,7 @@ impl Images<'_> {
         let (node, place) = (self.tree.node(id), self.plan.place(id));
         let mut names = zap::Table::new();
         for (number, name) in node.extended.keys().enumerate() {
-            names.insert(name, (object + 1 + number as u64) | 0o10 << 60)?;
+            names.insert(name, self.plan.extended[&id][number] | 0o10 << 60)?;
         }
         let mut image = table(object, object_type::DIRECTORY, &names, false)?;
         let place = Place { object, parent: place.object, links: 2, extended: 0, ..*place };
@@ -127,7 +137,7 @@ impl Images<'_> {
     /// Whatever is not a folder. Its contents are those given, or those that its attributes need.
     fn file(&self, object: u64, znode: &Znode, contents: Option<Arc<dyn Content>>) -> Image {
         let header = ObjectHeader { object, object_type: object_type::FILE, block_size: 512, bonus_type: 0 };
-        let mut image = Image { header, bonus: Vec::new(), spill: None, contents };
+        let mut image = Image { header, bonus: Vec::new(), spill: None, znode: None, contents };
         self.describe(&mut image, znode);
         let size = image.contents.as_ref().map_or(0, |contents| contents.size());
         image.header.block_size = block_size(size);
@@ -136,10 +146,11 @@ impl Images<'_> {
 
     /// Adds the attributes of an object.
     fn describe(&self, image: &mut Image, znode: &Znode) {
-        let Encoded { bonus_type, bonus, spill, contents } = match self.version {
-            Version::Four => znode.to_old(),
-            Version::Five => znode.to_attributes(),
+        let Encoded { bonus_type, bonus, spill, contents } = match self.form {
+            Form::Old => znode.to_old(),
+            Form::Attributes(numbering) => znode.to_attributes(numbering),
         };
+        image.znode = Some(znode.clone());
         image.header.bonus_type = bonus_type;
         (image.bonus, image.spill) = (bonus, spill);
         if let Some(contents) = contents {
@@ -153,7 +164,8 @@ fn block_size(size: u64) -> u32 {
     size.clamp(1, MAX_BLOCK).next_multiple_of(512) as u32
 }
 
-fn znode(node: &Node, place: &Place) -> Znode {
+/// The attributes of a node; of folders and files all but the size.
+pub fn znode(node: &Node, place: &Place) -> Znode {
     let Attributes { permissions, uid, gid, accessed, modified, changed, created } = node.attributes;
     let mode = u64::from(node.kind.code()) << 12 | u64::from(permissions & 0o7777);
     let (mut device, mut target) = (None, None);
@@ -184,6 +196,14 @@ fn extended_znode(node: &Node, place: &Place, mode: u64, size: u64) -> Znode {
     Znode { mode, size, flags: Znode::flags(mode, true), device: None, target: None, ..znode(node, place) }
 }
 
+/// The table of layouts.
+///
+/// # Errors
+/// None that can happen: the numbers of layouts do not collide.
+pub fn layouts(object: u64, table_of_layouts: &zap::Table) -> Result<Image, ZapError> {
+    table(object, object_type::SA_LAYOUTS, table_of_layouts, true)
+}
+
 fn numbers(entries: &[(&str, u64)]) -> zap::Table {
     let mut table = zap::Table::new();
     for (name, number) in entries {
@@ -207,6 +227,7 @@ fn table(object: u64, object_type: u32, names: &zap::Table, fat: bool) -> Result
         header: ObjectHeader { object, object_type, block_size: blocks.block_size, bonus_type: 0 },
         bonus: Vec::new(),
         spill: None,
+        znode: None,
         contents: Some(Arc::new(blocks.bytes)),
     })
 }

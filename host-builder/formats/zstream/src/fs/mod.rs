@@ -3,6 +3,7 @@
 mod acl;
 mod blocks;
 mod image;
+mod increment;
 pub mod objects;
 mod plan;
 mod reader;
@@ -11,6 +12,7 @@ pub mod tree;
 mod writer;
 mod znode;
 
+pub use increment::{IncrementOptions, write_increment};
 pub use objects::Objects;
 pub use reader::{FileSystem, ReadError, read};
 pub use tree::Tree;

@@ -1,6 +1,6 @@
 //! Which object each node of a tree becomes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::tree::{Kind, NodeId, Tree};
 use super::writer::Version;
@@ -39,7 +39,7 @@ pub struct Place {
     pub parent: u64,
     /// How many names it has; of folders, 2 and the folders in it.
     pub links: u64,
-    /// The folder of its extended attributes, 0 for none; their files follow it, in the order of their names.
+    /// The folder of its extended attributes, 0 for none.
     pub extended: u64,
 }
 
@@ -50,6 +50,8 @@ pub struct Plan {
     pub fixed: Fixed,
     /// Those that are, by node.
     pub places: Vec<Place>,
+    /// The files of extended attributes, in the order of their names, by node.
+    pub extended: HashMap<NodeId, Vec<u64>>,
     /// All of them by number.
     pub objects: BTreeMap<u64, Role>,
 }
@@ -75,6 +77,49 @@ pub enum Role {
     Extended(NodeId, usize),
 }
 
+/// Where objects get their numbers from.
+pub trait Numbers {
+    /// The object of a node, and its generation.
+    fn node(&mut self, node: NodeId) -> (u64, u64);
+    /// The folder in which a node with several names is to be said to be, if it can.
+    fn parent(&self, node: NodeId) -> Option<u64>;
+    /// The folder of its extended attributes.
+    fn extended_directory(&mut self, node: NodeId) -> u64;
+    /// One of them.
+    fn extended(&mut self, node: NodeId, name: &[u8]) -> u64;
+}
+
+/// The numbers of a new file system: one after the other, the top folder apart.
+struct New {
+    root: u64,
+    next: u64,
+}
+
+impl New {
+    fn take(&mut self) -> u64 {
+        self.next += 1;
+        self.next - 1
+    }
+}
+
+impl Numbers for New {
+    fn node(&mut self, node: NodeId) -> (u64, u64) {
+        (if node.index() == 0 { self.root } else { self.take() }, 1)
+    }
+
+    fn parent(&self, _node: NodeId) -> Option<u64> {
+        None
+    }
+
+    fn extended_directory(&mut self, _node: NodeId) -> u64 {
+        self.take()
+    }
+
+    fn extended(&mut self, _node: NodeId, _name: &[u8]) -> u64 {
+        self.take()
+    }
+}
+
 impl Plan {
     /// Numbers for a new file system: first what is fixed, where ZFS itself has it, then the nodes as a walk meets them.
     pub fn new(tree: &Tree, version: Version) -> Self {
@@ -86,7 +131,8 @@ impl Plan {
                 (Fixed { attributes: Some(attributes), delete_queue: 3 }, 4, 7)
             }
         };
-        let mut plan = Self { fixed, places: vec![Place::default(); tree.len()], objects: BTreeMap::new() };
+        let mut numbers = New { root, next };
+        let mut plan = Self::with(tree, fixed, &mut numbers);
         plan.objects.insert(MASTER, Role::Master);
         plan.objects.insert(fixed.delete_queue, Role::DeleteQueue);
         if let Some(attributes) = fixed.attributes {
@@ -94,15 +140,25 @@ impl Plan {
             plan.objects.insert(attributes.registry, Role::Registry);
             plan.objects.insert(attributes.layouts, Role::Layouts);
         }
-        let mut next = next;
-        plan.number(tree, tree.root(), root, root, &mut next);
+        plan
+    }
+
+    /// The objects of nodes alone, with the numbers that `numbers` gives.
+    pub fn with(tree: &Tree, fixed: Fixed, numbers: &mut dyn Numbers) -> Self {
+        let mut plan = Self {
+            fixed,
+            places: vec![Place::default(); tree.len()],
+            extended: HashMap::new(),
+            objects: BTreeMap::new(),
+        };
+        plan.number(tree, tree.root(), None, numbers);
         plan.place_mut(tree.root()).links = 2;
         for step in tree.walk() {
-            let parent = plan.place(step.directory).object;
+            let directory = plan.place(step.directory).object;
             if plan.place(step.node).object == 0 {
-                let object = next;
-                next += 1;
-                plan.number(tree, step.node, object, parent, &mut next);
+                plan.number(tree, step.node, Some(directory), numbers);
+            } else if numbers.parent(step.node) == Some(directory) {
+                plan.place_mut(step.node).parent = directory;
             }
             if matches!(tree.node(step.node).kind, Kind::Directory(_)) {
                 plan.place_mut(step.node).links = 2;
@@ -114,19 +170,24 @@ impl Plan {
         plan
     }
 
-    fn number(&mut self, tree: &Tree, node: NodeId, object: u64, parent: u64, next: &mut u64) {
-        let mut place = Place { object, generation: 1, parent, links: 0, extended: 0 };
+    fn number(&mut self, tree: &Tree, node: NodeId, directory: Option<u64>, numbers: &mut dyn Numbers) {
+        let (object, generation) = numbers.node(node);
         self.objects.insert(object, Role::Node(node));
-        let extended = tree.node(node).extended.len();
-        if extended > 0 {
-            place.extended = *next;
-            self.objects.insert(*next, Role::ExtendedDirectory(node));
-            for number in 0..extended {
-                self.objects.insert(*next + 1 + number as u64, Role::Extended(node, number));
-            }
-            *next += 1 + extended as u64;
+        let mut extended = 0;
+        if !tree.node(node).extended.is_empty() {
+            extended = numbers.extended_directory(node);
+            self.objects.insert(extended, Role::ExtendedDirectory(node));
+            let names = tree.node(node).extended.keys().enumerate();
+            let files = names.map(|(place, name)| {
+                let object = numbers.extended(node, name);
+                self.objects.insert(object, Role::Extended(node, place));
+                object
+            });
+            let files = files.collect();
+            self.extended.insert(node, files);
         }
-        *self.place_mut(node) = place;
+        let parent = directory.unwrap_or(object);
+        *self.place_mut(node) = Place { object, generation, parent, links: 0, extended };
     }
 
     /// What a node is as an object.

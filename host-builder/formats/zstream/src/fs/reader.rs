@@ -1,11 +1,11 @@
 //! Objects become a tree.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::sync::Arc;
 
 use super::objects::{Object, Objects, Store};
-use super::plan::MASTER;
+use super::plan::{AttributeObjects, Fixed, MASTER};
 use super::sa::Schema;
 use super::tree::{Attributes, Content, Kind, NodeId, Tree};
 use super::znode::{BONUS_SA, BONUS_ZNODE, Znode};
@@ -24,6 +24,9 @@ pub struct ReadError {
     pub detail: String,
 }
 
+/// The part of the number in a folder's entry that is an object; above it is the type of file.
+const OBJECT: u64 = (1 << 48) - 1;
+
 /// A file system that was read.
 pub struct FileSystem<S> {
     /// Its tree. Contents are those in the store of the objects.
@@ -32,8 +35,30 @@ pub struct FileSystem<S> {
     pub objects: Arc<Objects<S>>,
     /// The version: 5 keeps system attributes, older ones do not.
     pub version: u64,
-    /// The objects of nodes with their generations, by node.
-    pub places: Vec<(u64, u64)>,
+    /// The objects that are no nodes.
+    pub(super) fixed: Fixed,
+    /// What the attributes mean, of version 5.
+    pub(super) schema: Option<Schema>,
+    /// The objects of nodes, by node.
+    pub(super) places: Vec<Seat>,
+}
+
+impl<S> FileSystem<S> {
+    /// The object of a node.
+    pub fn object_of(&self, node: NodeId) -> u64 {
+        self.places[node.index()].object
+    }
+}
+
+/// What a node is in the objects.
+#[derive(Debug, Clone)]
+pub(super) struct Seat {
+    /// Its object.
+    pub object: u64,
+    /// Its attributes.
+    pub znode: Znode,
+    /// The files of its extended attributes, by name.
+    pub extended: BTreeMap<Vec<u8>, u64>,
 }
 
 /// The tree in a dataset.
@@ -47,13 +72,15 @@ pub fn read<S: Store + Send + Sync + 'static>(objects: Objects<S>) -> Result<Fil
     if version > 5 {
         return Err(master.error(format!("file systems of version {version} are not known")));
     }
-    let schema = match master.get("SA_ATTRS") {
-        Some(number) => Some(schema(&objects, number)?),
+    let delete_queue = master.number("DELETE_QUEUE")?;
+    let (schema, attributes) = match master.get("SA_ATTRS") {
+        Some(number) => schema(&objects, number).map(|(schema, objects)| (Some(schema), objects))?,
         None if version >= 5 => {
             return Err(master.error("it has no SA_ATTRS, so it cannot be mounted".into()));
         }
-        None => None,
+        None => (None, None),
     };
+    let fixed = Fixed { attributes, delete_queue };
     let root = master.number("ROOT")?;
     let mut reading = Reading { objects, schema, nodes: HashMap::new(), places: Vec::new() };
     let (attributes, znode) = reading.attributes(root, "/")?;
@@ -62,9 +89,8 @@ pub fn read<S: Store + Send + Sync + 'static>(objects: Objects<S>) -> Result<Fil
     }
     let mut tree = Tree::new(attributes);
     reading.nodes.insert(root, tree.root());
-    reading.places.push((root, znode.generation));
     let top = tree.root();
-    reading.extended(&mut tree, (top, "/"), &znode)?;
+    reading.seat(&mut tree, (top, root, "/"), znode)?;
     let mut waiting = vec![(top, root, String::new())];
     while let Some((directory, object, path)) = waiting.pop() {
         for entry in Names::of(&reading.objects, object, &path)?.entries {
@@ -74,21 +100,33 @@ pub fn read<S: Store + Send + Sync + 'static>(objects: Objects<S>) -> Result<Fil
             }
         }
     }
-    Ok(FileSystem { tree, objects: reading.objects, version, places: reading.places })
+    let Reading { objects, schema, places, .. } = reading;
+    Ok(FileSystem { tree, objects, version, fixed, schema, places })
 }
 
 fn error(object: u64, path: &str, detail: String) -> ReadError {
     ReadError { object, path: path.to_owned(), detail }
 }
 
-fn schema<S: Store>(objects: &Objects<S>, number: u64) -> Result<Schema, ReadError> {
+/// What attributes mean, and the objects that say so if all of them are there.
+fn schema<S: Store>(
+    objects: &Objects<S>,
+    number: u64,
+) -> Result<(Schema, Option<AttributeObjects>), ReadError> {
     let master = Names::of(objects, number, "the table of attribute tables")?;
     let names = |name: &str| match master.get(name) {
         Some(number) => Names::of(objects, number, "a table of attributes").map(|names| names.entries),
         None => Ok(Vec::new()),
     };
     let (registry, layouts) = (names("REGISTRY")?, names("LAYOUTS")?);
-    Schema::read(&registry, &layouts).map_err(|error| master.error(error.to_string()))
+    let schema = Schema::read(&registry, &layouts).map_err(|error| master.error(error.to_string()))?;
+    let registry_and_layouts = master.get("REGISTRY").zip(master.get("LAYOUTS"));
+    let objects = registry_and_layouts.map(|(registry, layouts)| AttributeObjects {
+        master: number,
+        registry,
+        layouts,
+    });
+    Ok((schema, objects))
 }
 
 /// A name table.
@@ -124,7 +162,7 @@ struct Reading<S> {
     schema: Option<Schema>,
     /// The node of each object that was met.
     nodes: HashMap<u64, NodeId>,
-    places: Vec<(u64, u64)>,
+    places: Vec<Seat>,
 }
 
 impl<S: Store + Send + Sync + 'static> Reading<S> {
@@ -137,7 +175,7 @@ impl<S: Store + Send + Sync + 'static> Reading<S> {
         path: &str,
     ) -> Result<Option<(NodeId, u64)>, ReadError> {
         let value = entry.value.number().ok_or_else(|| error(0, path, "its entry is no number".into()))?;
-        let (object, code) = (value & ((1 << 48) - 1), (value >> 60) as u8);
+        let (object, code) = (value & OBJECT, (value >> 60) as u8);
         let in_tree = |source: super::tree::TreeError| error(object, path, source.to_string());
         if let Some(&node) = self.nodes.get(&object) {
             tree.link(directory, &entry.name, node).map_err(in_tree)?;
@@ -152,8 +190,7 @@ impl<S: Store + Send + Sync + 'static> Reading<S> {
         let is_directory = matches!(kind, Kind::Directory(_));
         let node = tree.add(directory, &entry.name, attributes, kind).map_err(in_tree)?;
         self.nodes.insert(object, node);
-        self.places.push((object, znode.generation));
-        self.extended(tree, (node, path), &znode)?;
+        self.seat(tree, (node, object, path), znode)?;
         Ok(is_directory.then_some((node, object)))
     }
 
@@ -166,7 +203,7 @@ impl<S: Store + Send + Sync + 'static> Reading<S> {
         Ok(match znode.mode >> 12 {
             0o1 => Kind::Fifo,
             0o2 => Kind::CharacterDevice(device()?),
-            0o4 => Kind::Directory(std::collections::BTreeMap::new()),
+            0o4 => Kind::Directory(BTreeMap::new()),
             0o6 => Kind::BlockDevice(device()?),
             0o10 => Kind::File(self.content(object, znode.size)),
             0o12 => Kind::Symlink(match &znode.target {
@@ -203,23 +240,25 @@ impl<S: Store + Send + Sync + 'static> Reading<S> {
         Arc::new(Stored { objects: Arc::clone(&self.objects), object, size })
     }
 
-    /// Adds the extended attributes of a node, if it has any.
-    fn extended(
-        &self,
+    /// Notes the object of a node, and adds its extended attributes, if it has any.
+    fn seat(
+        &mut self,
         tree: &mut Tree,
-        (node, path): (NodeId, &str),
-        znode: &Znode,
+        (node, object, path): (NodeId, u64, &str),
+        znode: Znode,
     ) -> Result<(), ReadError> {
-        if znode.extended == 0 {
-            return Ok(());
+        let mut extended = BTreeMap::new();
+        if znode.extended != 0 {
+            for entry in Names::of(&self.objects, znode.extended, path)?.entries {
+                let value =
+                    entry.value.number().ok_or_else(|| error(0, path, "its entry is no number".into()))?;
+                let object = value & OBJECT;
+                let (_, attribute) = self.attributes(object, path)?;
+                tree.extended_mut(node).insert(entry.name.clone(), self.content(object, attribute.size));
+                extended.insert(entry.name, object);
+            }
         }
-        for entry in Names::of(&self.objects, znode.extended, path)?.entries {
-            let value =
-                entry.value.number().ok_or_else(|| error(0, path, "its entry is no number".into()))?;
-            let object = value & ((1 << 48) - 1);
-            let (_, attribute) = self.attributes(object, path)?;
-            tree.extended_mut(node).insert(entry.name, self.content(object, attribute.size));
-        }
+        self.places.push(Seat { object, znode, extended });
         Ok(())
     }
 

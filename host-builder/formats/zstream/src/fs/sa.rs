@@ -4,7 +4,7 @@
 //! attribute numbers. The values follow in that order. Which number is which attribute stands in a registry, which layout lists
 //! what in a table of layouts, both per file system.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::checksum::ByteOrder;
 use crate::zap::{self, Entry, Value};
@@ -60,7 +60,6 @@ impl Shape {
 /// An attribute by its place in [`ATTRIBUTES`], which is its number in file systems that are written here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u16)]
-#[expect(missing_docs, reason = "each is described by its name in `ATTRIBUTES`")]
 pub enum Attribute {
     Atime,
     Mtime,
@@ -93,12 +92,11 @@ use Attribute::*;
 const COMMON: [Attribute; 14] =
     [Mode, Size, Gen, Uid, Gid, Parent, Flags, Atime, Mtime, Ctime, Crtime, Links, DaclCount, DaclAces];
 
-/// The layouts that are written, with their numbers: 0 and 1 are reserved.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u16)]
+/// The layouts that are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Layout {
     /// Files, folders, pipes, sockets.
-    Plain = 2,
+    Plain,
     /// A short symbolic link.
     Symlink,
     /// The spill block of a long one.
@@ -156,24 +154,39 @@ pub fn registry() -> zap::Table {
     table
 }
 
-/// The table of layouts.
+/// The numbers of layouts in one file system. Those of a new one are these, since 0 and 1 are reserved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Numbering([u16; Layout::ALL.len()]);
+
+impl Default for Numbering {
+    fn default() -> Self {
+        Self(std::array::from_fn(|place| FIRST_LAYOUT + place as u16))
+    }
+}
+
+/// The first number that a layout can have.
+const FIRST_LAYOUT: u16 = 2;
+
+/// The table of layouts of a new file system.
 pub fn layouts() -> zap::Table {
     let mut table = zap::Table::new();
-    for layout in Layout::ALL {
-        let numbers = layout.attributes().into_iter().map(|attribute| attribute as u64).collect();
-        let name = (layout as u16).to_string();
-        table
-            .insert_value(name.as_bytes(), Value::Integers(2, numbers))
-            .expect("the names are short and differ");
+    for (layout, number) in Layout::ALL.into_iter().zip(Numbering::default().0) {
+        let attributes = layout.attributes().into_iter().map(|attribute| attribute as u64).collect();
+        insert_layout(&mut table, number, attributes);
     }
     table
+}
+
+fn insert_layout(table: &mut zap::Table, number: u16, attributes: Vec<u64>) {
+    let inserted = table.insert_value(number.to_string().as_bytes(), Value::Integers(2, attributes));
+    inserted.expect("numbers are short names and differ");
 }
 
 /// Values in the order of a layout, as they stand in a bonus buffer or spill block, little-endian.
 ///
 /// # Panics
 /// When `value` has no value for an attribute of the layout, or one of another length than it has.
-pub fn encode(layout: Layout, value: impl Fn(Attribute) -> Vec<u8>) -> Vec<u8> {
+pub fn encode(layout: Layout, numbering: Numbering, value: impl Fn(Attribute) -> Vec<u8>) -> Vec<u8> {
     let values: Vec<(Attribute, Vec<u8>)> =
         layout.attributes().into_iter().map(|attribute| (attribute, value(attribute))).collect();
     let lengths: Vec<u16> = values
@@ -183,7 +196,7 @@ pub fn encode(layout: Layout, value: impl Fn(Attribute) -> Vec<u8>) -> Vec<u8> {
         .collect();
     let header = (6 + 2 * lengths.len()).next_multiple_of(8);
     let mut buffer = MAGIC.to_le_bytes().to_vec();
-    buffer.extend_from_slice(&(layout as u16 | (header as u16 / 8) << 10).to_le_bytes());
+    buffer.extend_from_slice(&(numbering.0[layout as usize] | (header as u16 / 8) << 10).to_le_bytes());
     for length in lengths {
         buffer.extend_from_slice(&length.to_le_bytes());
     }
@@ -256,6 +269,51 @@ impl Schema {
             schema.layouts.insert(number, attributes.iter().map(|&number| number as u16).collect());
         }
         Ok(schema)
+    }
+
+    /// The numbers that layouts have in the file system, and its table with those of `used` that it lacks, if it lacks any.
+    pub fn numbering(&self, used: &BTreeSet<Layout>) -> (Numbering, Option<zap::Table>) {
+        let mut numbering = Numbering::default();
+        let mut added = Vec::new();
+        for layout in Layout::ALL {
+            let attributes: Vec<u16> =
+                layout.attributes().into_iter().map(|attribute| self.number(attribute)).collect();
+            let known = self
+                .layouts
+                .iter()
+                .filter(|(_, there)| **there == attributes)
+                .map(|(number, _)| *number)
+                .min();
+            numbering.0[layout as usize] = match known {
+                Some(number) => number,
+                None if used.contains(&layout) => {
+                    // ZFS gives a new layout the number of those that it knows, which has to have no gaps therefore.
+                    let number = FIRST_LAYOUT + (self.layouts.len() + added.len()) as u16;
+                    added.push((number, attributes));
+                    number
+                }
+                None => 0,
+            };
+        }
+        if added.is_empty() {
+            return (numbering, None);
+        }
+        let mut table = zap::Table::new();
+        let known = self.layouts.iter().map(|(number, attributes)| (*number, attributes.clone()));
+        for (number, attributes) in known.chain(added) {
+            insert_layout(&mut table, number, attributes.into_iter().map(u64::from).collect());
+        }
+        (numbering, Some(table))
+    }
+
+    /// Whether the file system has layouts at all: without them its files have the old form.
+    pub fn has_layouts(&self) -> bool {
+        !self.layouts.is_empty()
+    }
+
+    fn number(&self, attribute: Attribute) -> u16 {
+        let known = self.attributes.iter().find(|(_, (_, known))| *known == Some(attribute));
+        known.map_or(attribute as u16, |(number, _)| *number)
     }
 
     /// Adds the values in a bonus buffer or spill block to `values`.
@@ -333,7 +391,7 @@ mod tests {
             assert_eq!(attribute as usize, number);
         }
         for (number, layout) in Layout::ALL.into_iter().enumerate() {
-            assert_eq!(layout as usize, number + 2);
+            assert_eq!(layout as usize, number);
             if layout.attributes().len() > 2 {
                 assert_eq!(layout.attributes()[..6], [Mode, Size, Gen, Uid, Gid, Parent]);
             }
@@ -360,7 +418,7 @@ mod tests {
                 DaclAces => vec![9; 24],
                 other => vec![other as u8; usize::from(ATTRIBUTES[other as usize].1)],
             };
-            let buffer = encode(layout, value);
+            let buffer = encode(layout, Numbering::default(), value);
             let mut values = BTreeMap::new();
             schema.decode(&buffer, ByteOrder::Little, &mut values).unwrap();
             assert_eq!(values.len(), layout.attributes().len());
@@ -368,7 +426,9 @@ mod tests {
                 assert_eq!(found, value(attribute));
             }
         }
-        let mut buffer = encode(Layout::SpilledSymlink, |_| b"target".to_vec());
+        let used = Layout::ALL.into();
+        assert_eq!(schema.numbering(&used), (Numbering::default(), None));
+        let mut buffer = encode(Layout::SpilledSymlink, Numbering::default(), |_| b"target".to_vec());
         let decode = |buffer: &[u8]| schema.decode(buffer, ByteOrder::Little, &mut BTreeMap::new());
         assert_eq!(decode(&buffer[..10]), Err(SaError::Short));
         buffer[4] = 77;

@@ -22,7 +22,7 @@ impl NodeId {
 }
 
 /// A point in time.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Time {
     /// Seconds since 1970, negative before.
     pub seconds: i64,

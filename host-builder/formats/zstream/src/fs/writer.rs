@@ -3,8 +3,9 @@
 use std::io::{self, Write};
 
 use super::blocks::Blocks;
-use super::image::Images;
+use super::image::{Form, Images};
 use super::plan::{Plan, Role};
+use super::sa::Numbering;
 use super::tree::{NodeId, Tree};
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::{Features, ObjsetType};
@@ -22,15 +23,8 @@ pub enum Version {
 }
 
 impl Version {
-    pub(super) fn number(self) -> u64 {
-        match self {
-            Self::Four => 4,
-            Self::Five => 5,
-        }
-    }
-
     /// The feature flags of streams of such a file system.
-    pub(super) fn features(self) -> Features {
+    fn features(self) -> Features {
         match self {
             Self::Four => Features::default(),
             Self::Five => Features::SA_SPILL,
@@ -89,7 +83,11 @@ pub fn write<W: Write>(output: W, tree: &Tree, options: &FileSystemOptions) -> R
     };
     let mut stream = StreamWriter::begin(output, &begin)?;
     let plan = Plan::new(tree, options.version);
-    let images = Images { tree, plan: &plan, version: options.version };
+    let form = match options.version {
+        Version::Four => Form::Old,
+        Version::Five => Form::Attributes(Numbering::default()),
+    };
+    let images = Images { tree, plan: &plan, form };
     let mut blocks = Blocks::default();
     for (&object, &role) in &plan.objects {
         let image = images.image(object, role).map_err(|error| unwritable(&stream, tree, role, &error))?;

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::acl;
-use super::sa::{self, Attribute, Layout, SaError, Schema};
+use super::sa::{self, Attribute, Layout, Numbering, SaError, Schema};
 use super::tree::{Device, Time};
 use crate::checksum::ByteOrder;
 
@@ -99,32 +99,40 @@ impl Znode {
         flags
     }
 
-    /// As system attributes, for version 5.
-    pub fn to_attributes(&self) -> Encoded {
-        let list = self.list();
+    /// The layouts of its bonus buffer and of its spill block as system attributes.
+    pub fn layouts(&self) -> (Layout, Option<Layout>) {
         let has_extended = self.extended != 0;
-        let encode = |layout| sa::encode(layout, |attribute| self.value(attribute, &list));
-        let mut spill = None;
-        let bonus = match (&self.target, self.device.is_some()) {
-            (Some(_), _) => {
-                let inline = encode(if has_extended { Layout::ExtendedSymlink } else { Layout::Symlink });
-                // ZFS itself spills as soon as the buffer would be full.
-                if inline.len() < MAX_BONUS {
-                    inline
-                } else {
-                    let layout =
-                        if has_extended { Layout::SpilledExtendedSymlink } else { Layout::SpilledSymlink };
-                    let mut block = encode(layout);
-                    block.resize(block.len().next_multiple_of(512), 0);
-                    spill = Some(block);
-                    let mut bonus = encode(Layout::Plain);
-                    bonus.resize(BONUS_BESIDE_SPILL, 0);
-                    bonus
-                }
-            }
-            (None, true) => encode(if has_extended { Layout::ExtendedDevice } else { Layout::Device }),
-            (None, false) => encode(if has_extended { Layout::Extended } else { Layout::Plain }),
+        let Some(target) = &self.target else {
+            return match (self.device.is_some(), has_extended) {
+                (true, true) => (Layout::ExtendedDevice, None),
+                (true, false) => (Layout::Device, None),
+                (false, true) => (Layout::Extended, None),
+                (false, false) => (Layout::Plain, None),
+            };
         };
+        // Two lengths, the numbers and times that everything has, the list, and the target.
+        let length = 16 + 17 * 8 + self.list().len() + if has_extended { 8 } else { 0 } + target.len();
+        // ZFS itself spills as soon as the buffer would be full.
+        match (length < MAX_BONUS, has_extended) {
+            (true, true) => (Layout::ExtendedSymlink, None),
+            (true, false) => (Layout::Symlink, None),
+            (false, true) => (Layout::Plain, Some(Layout::SpilledExtendedSymlink)),
+            (false, false) => (Layout::Plain, Some(Layout::SpilledSymlink)),
+        }
+    }
+
+    /// As system attributes, for version 5.
+    pub fn to_attributes(&self, numbering: Numbering) -> Encoded {
+        let list = self.list();
+        let encode = |layout| sa::encode(layout, numbering, |attribute| self.value(attribute, &list));
+        let (layout, spilled) = self.layouts();
+        let mut bonus = encode(layout);
+        let spill = spilled.map(|spilled| {
+            bonus.resize(BONUS_BESIDE_SPILL, 0);
+            let mut block = encode(spilled);
+            block.resize(block.len().next_multiple_of(512), 0);
+            block
+        });
         Encoded { bonus_type: BONUS_SA, bonus, spill, contents: None }
     }
 

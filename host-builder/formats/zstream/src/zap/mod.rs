@@ -72,7 +72,7 @@ pub enum ZapError {
 }
 
 /// A table in the making.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Table {
     entries: BTreeMap<Vec<u8>, Value>,
 }

@@ -58,7 +58,7 @@ fn listed(system: &Stored) -> (Vec<String>, Vec<String>) {
             Kind::Fifo => ('p', names[&id], 0, String::new()),
             _ => panic!("nothing else is in the fixture"),
         };
-        let (object, _) = system.places[id.index()];
+        let object = system.object_of(id);
         let attributes = node.attributes;
         let (mode, uid, gid) = (attributes.permissions, attributes.uid, attributes.gid);
         lines.push(format!("{object} {kind} {mode:o} {links} {uid} {gid} {size} {path} {target}"));
