@@ -17,6 +17,7 @@
 
 pub mod checksum;
 mod compress;
+pub mod dehole;
 mod error;
 pub mod fs;
 pub mod reader;

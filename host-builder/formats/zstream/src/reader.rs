@@ -28,6 +28,8 @@ pub struct StreamReader<R> {
     offset: u64,
     payload_left: u64,
     chunk: Box<[u8]>,
+    /// The record under way as it stands in the stream.
+    bytes: [u8; RECORD_SIZE],
 }
 
 /// What may come next.
@@ -57,6 +59,7 @@ impl<R: Read> StreamReader<R> {
             offset: 0,
             payload_left: 0,
             chunk: vec![0; CHUNK_SIZE].into_boxed_slice(),
+            bytes: [0; RECORD_SIZE],
         }
     }
 
@@ -97,6 +100,7 @@ impl<R: Read> StreamReader<R> {
         let next = self.follow(&record)?;
         self.verify(&bytes, &record)?;
         self.state = next;
+        self.bytes = bytes;
         self.payload_left = payload;
         Ok(Some(record))
     }
@@ -135,6 +139,11 @@ impl<R: Read> StreamReader<R> {
             into.extend_from_slice(chunk);
         }
         Ok(())
+    }
+
+    /// The last record as it stands in the stream.
+    pub(crate) fn record_bytes(&self) -> &[u8; RECORD_SIZE] {
+        &self.bytes
     }
 
     /// The byte order of the stream, as soon as there was a record.

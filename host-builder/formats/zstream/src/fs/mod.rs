@@ -2,6 +2,7 @@
 
 mod acl;
 mod blocks;
+mod check;
 mod image;
 mod increment;
 pub mod objects;
@@ -12,6 +13,7 @@ pub mod tree;
 mod writer;
 mod znode;
 
+pub use check::{Finding, Harm, check};
 pub use increment::{IncrementOptions, write_increment};
 pub use objects::Objects;
 pub use reader::{FileSystem, ReadError, read};

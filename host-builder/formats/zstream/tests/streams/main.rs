@@ -1,6 +1,7 @@
 //! The crate against streams of real ZFS, streams made by hand, and ZFS's own tools.
 
 mod common;
+mod deholing;
 mod filesystems;
 mod records;
 mod volumes;
