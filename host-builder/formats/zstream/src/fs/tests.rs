@@ -6,6 +6,9 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::objects::{DeviceStore, Objects};
+use crate::record::{Features, ObjsetType};
+use crate::writer::{BeginOptions, ObjectHeader, StreamWriter};
+
 use super::tree::{Attributes, Content, Device, Kind, Node, NodeId, Time, Tree};
 use super::*;
 
@@ -236,6 +239,184 @@ fn an_increment_makes_the_tree_of_the_origin() {
         let (old, new) = (origin.tree.find([&b"file of 511"[..]]), read.tree.find([&b"renamed"[..]]));
         assert_eq!(origin.object_of(old.unwrap()), read.object_of(new.unwrap()));
         assert!(read.objects.iter().count() < origin.objects.iter().count(), "a folder of 5000 is gone");
+    }
+}
+
+/// An object on its way from one stream to another.
+struct Passing {
+    number: u64,
+    header: ObjectHeader,
+    bonus: Vec<u8>,
+    blocks: Vec<(u64, Vec<u8>)>,
+}
+
+/// The stream of a tree, with each object as `damage` leaves it; those for which it says no are left out.
+fn damaged(tree: &Tree, damage: impl Fn(&mut Passing) -> bool) -> Objects<DeviceStore<Vec<u8>>> {
+    let mut objects = Objects::new(DeviceStore::new(Vec::new()));
+    objects.apply(&written(tree, Version::Five)[..]).unwrap();
+    let begin = BeginOptions {
+        to_name: "zones/damaged@final".into(),
+        to_guid: 1,
+        creation_time: 0,
+        objset_type: ObjsetType::FileSystem,
+        features: Features::SA_SPILL,
+        from_guid: 0,
+    };
+    let mut stream = StreamWriter::begin(Vec::new(), &begin).unwrap();
+    for (number, object) in objects.iter() {
+        let header = ObjectHeader {
+            object: number,
+            object_type: object.object_type,
+            block_size: object.block_size,
+            bonus_type: object.bonus_type,
+        };
+        let blocks = object.offsets().map(|offset| {
+            let mut block = Vec::new();
+            objects.read(object, offset, &mut block).unwrap();
+            (offset, block)
+        });
+        let mut passing = Passing { number, header, bonus: object.bonus.clone(), blocks: blocks.collect() };
+        if !damage(&mut passing) {
+            continue;
+        }
+        stream.object(&passing.header, &passing.bonus).unwrap();
+        for (offset, block) in passing.blocks {
+            stream.write(number, passing.header.object_type, offset, &block).unwrap();
+        }
+        if let Some(spill) = &object.spill {
+            stream.spill(number, spill).unwrap();
+        }
+    }
+    let (stream, _) = stream.end().unwrap();
+    let mut objects = Objects::new(DeviceStore::new(Vec::new()));
+    objects.apply(&stream[..]).unwrap();
+    objects
+}
+
+/// The objects of a small tree: `/file`, `/null` and a folder.
+fn small() -> Tree {
+    let mut tree = Tree::new(attributes(0o755));
+    let (root, any) = (tree.root(), attributes(0o644));
+    tree.add(root, b"file", any, Kind::File(Arc::new(b"contents".to_vec()))).unwrap();
+    tree.add(root, b"folder", any, Kind::Directory(BTreeMap::new())).unwrap();
+    tree.add(root, b"null", any, Kind::CharacterDevice(Device { major: 13, minor: 2 })).unwrap();
+    tree
+}
+
+const ROOT: u64 = 4;
+const FILE: u64 = 7;
+const NULL: u64 = 9;
+
+#[test]
+fn what_kills_a_receiver_is_found() {
+    for tree in [small(), menagerie()] {
+        assert_eq!(check(&damaged(&tree, |_| true)), []);
+    }
+    type Damage = fn(&mut Passing) -> bool;
+    let cases: [(Damage, u64, Harm, &str); 10] = [
+        // The generation stands behind mode and size.
+        (
+            |at| {
+                if at.number == FILE {
+                    at.bonus[24..32].fill(0);
+                }
+                true
+            },
+            FILE,
+            Harm::Lost,
+            "generation",
+        ),
+        (
+            |at| {
+                if at.number == FILE {
+                    at.bonus[0] = 0;
+                }
+                true
+            },
+            FILE,
+            Harm::Panic,
+            "magic number",
+        ),
+        (
+            |at| {
+                if at.number == FILE {
+                    at.bonus[4] = 99;
+                }
+                true
+            },
+            FILE,
+            Harm::Panic,
+            "layout 99",
+        ),
+        (
+            |at| {
+                if at.number == FILE {
+                    at.bonus.truncate(80);
+                }
+                true
+            },
+            FILE,
+            Harm::Panic,
+            "longer than their place",
+        ),
+        // Layout 2 is that of what is no device.
+        (
+            |at| {
+                if at.number == NULL {
+                    at.bonus[4] = 2;
+                }
+                true
+            },
+            NULL,
+            Harm::Panic,
+            "without the numbers",
+        ),
+        (
+            |at| {
+                // The second name becomes the first.
+                if at.number == ROOT {
+                    at.blocks[0].1.copy_within(64..128, 128);
+                }
+                true
+            },
+            ROOT,
+            Harm::Panic,
+            "the same",
+        ),
+        (
+            |at| {
+                if at.number == 1 {
+                    let block = &mut at.blocks[0].1;
+                    let place = block.windows(8).position(|name| name == b"SA_ATTRS").unwrap();
+                    block[place] = b'X';
+                }
+                true
+            },
+            1,
+            Harm::Unmountable,
+            "SA_ATTRS",
+        ),
+        (|at| at.number != FILE, ROOT, Harm::Lost, "object 7, which is not there"),
+        (|at| at.number != ROOT, ROOT, Harm::Unmountable, "top folder"),
+        (
+            |at| {
+                if at.number == FILE {
+                    at.header.block_size = 1536;
+                    at.blocks = vec![(0, vec![1; 1536]), (1536, vec![1; 1536])];
+                }
+                true
+            },
+            FILE,
+            Harm::Panic,
+            "no power of two",
+        ),
+    ];
+    for (number, (damage, object, harm, words)) in cases.into_iter().enumerate() {
+        let findings = check(&damaged(&small(), damage));
+        let found = |finding: &Finding| {
+            finding.object == object && finding.harm == harm && finding.detail.contains(words)
+        };
+        assert!(findings.iter().any(found), "case {number}: {findings:?}");
     }
 }
 
