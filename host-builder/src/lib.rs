@@ -15,6 +15,7 @@ pub mod cli;
 pub mod contents;
 mod convert;
 mod custom_archive;
+mod dehole;
 mod demo;
 mod diff;
 mod digest;
