@@ -58,7 +58,8 @@ pub fn run(arguments: &Arguments, report: &Report) -> Result<Ending> {
         Err((error, hint)) => return Err(error).hint(hint),
     };
     // These words are those of the tool whose name it has.
-    let said = writeln!(io::stderr(), "deholing ok: skipped {} records, output {}", done.skipped, done.written);
+    let said =
+        writeln!(io::stderr(), "deholing ok: skipped {} records, output {}", done.skipped, done.written);
     // The stream is whole whether or not somebody reads them.
     drop(said);
     Ok(Ending::Done)

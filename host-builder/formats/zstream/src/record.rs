@@ -84,6 +84,8 @@ pub struct Features(pub u32);
 impl Features {
     /// Objects may have spill blocks: every file system of version 5 says so.
     pub const SA_SPILL: Self = Self(1 << 2);
+    /// Blocks may be larger than [`MAX_PLAIN_BLOCK_SIZE`].
+    pub const LARGE_BLOCKS: Self = Self(1 << 19);
     /// The rest of an interrupted stream, which begins in the middle (`zfs send -t`).
     pub const RESUMING: Self = Self(1 << 20);
     /// Parts of the contents left out on purpose.

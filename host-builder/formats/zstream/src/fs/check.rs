@@ -7,7 +7,7 @@ use super::objects::{Object, Objects, Store};
 use super::plan::MASTER;
 use super::sa::{SaError, Schema};
 use super::znode::{BONUS_SA, BONUS_ZNODE, Znode};
-use crate::record::{MAX_PLAIN_BLOCK_SIZE, object_type};
+use crate::record::{Features, MAX_PLAIN_BLOCK_SIZE, object_type};
 use crate::zap::{self, Entry};
 
 /// What is wrong with an object.
@@ -154,7 +154,7 @@ impl<S: Store> Check<'_, S> {
             );
         }
         if size > MAX_PLAIN_BLOCK_SIZE
-            && !self.objects.info().is_some_and(|info| info.features.0 & 1 << 19 != 0)
+            && self.objects.info().is_none_or(|info| !info.features.contains(Features::LARGE_BLOCKS))
         {
             self.find(
                 number,

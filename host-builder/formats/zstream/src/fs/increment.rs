@@ -120,7 +120,7 @@ impl Matches {
             }
         }
         // Files elsewhere of the same length and time are taken for the same, and those of the same name before others.
-        let mut moved: HashMap<(u64, Time), Vec<(&[u8], NodeId)>> = HashMap::new();
+        let mut moved: HashMap<(u64, Time), Vec<Candidate<'_>>> = HashMap::new();
         for step in old.walk() {
             if let Some(looks) = looks(old, step.node)
                 && !taken.contains(&step.node)
@@ -163,6 +163,9 @@ impl Matches {
     }
 }
 
+/// A file that may have moved: its name and what it is.
+type Candidate<'a> = (&'a [u8], NodeId);
+
 /// Whether one can become the other without a new object.
 fn same_kind(new: &Kind, old: &Kind) -> bool {
     match (new, old) {
@@ -184,17 +187,17 @@ fn looks(tree: &Tree, node: NodeId) -> Option<(u64, Time)> {
 
 /// The origin's numbers for what is kept, new ones above all of them for the rest.
 struct Kept<'a> {
-    kept: HashMap<NodeId, &'a Seat>,
+    seats: HashMap<NodeId, &'a Seat>,
     next: u64,
     generation: u64,
 }
 
 impl<'a> Kept<'a> {
     fn new<S: Store>(origin: &'a FileSystem<S>, matches: &Matches) -> Self {
-        let kept = matches.0.iter().map(|(&new, &old)| (new, &origin.places[old.index()])).collect();
+        let seats = matches.0.iter().map(|(&new, &old)| (new, &origin.places[old.index()])).collect();
         let next = origin.objects.iter().last().map_or(1, |(number, _)| number + 1);
         let generation = origin.places.iter().map(|seat| seat.znode.generation).max().unwrap_or(0);
-        Self { kept, next, generation: generation.wrapping_add(1).max(1) }
+        Self { seats, next, generation: generation.wrapping_add(1).max(1) }
     }
 
     fn take(&mut self) -> u64 {
@@ -205,25 +208,25 @@ impl<'a> Kept<'a> {
 
 impl Numbers for Kept<'_> {
     fn node(&mut self, node: NodeId) -> (u64, u64) {
-        match self.kept.get(&node) {
+        match self.seats.get(&node) {
             Some(seat) => (seat.object, seat.znode.generation),
             None => (self.take(), self.generation),
         }
     }
 
     fn parent(&self, node: NodeId) -> Option<u64> {
-        self.kept.get(&node).map(|seat| seat.znode.parent)
+        self.seats.get(&node).map(|seat| seat.znode.parent)
     }
 
     fn extended_directory(&mut self, node: NodeId) -> u64 {
-        match self.kept.get(&node).map(|seat| seat.znode.extended) {
+        match self.seats.get(&node).map(|seat| seat.znode.extended) {
             Some(object) if object != 0 => object,
             _ => self.take(),
         }
     }
 
     fn extended(&mut self, node: NodeId, name: &[u8]) -> u64 {
-        match self.kept.get(&node).and_then(|seat| seat.extended.get(name)) {
+        match self.seats.get(&node).and_then(|seat| seat.extended.get(name)) {
             Some(&object) => object,
             None => self.take(),
         }
@@ -285,7 +288,7 @@ impl<W: Write, S: Store> Difference<'_, W, S> {
                 // Flags and list are not compared: they are the origin's own affair as long as the mode is the same. Links are
                 // kept only with their targets, which old ones may have as contents.
                 let Znode { flags, packed, target, .. } = now.clone();
-                Znode { flags, packed, target, ..before.clone() } == *now
+                Znode { flags, target, packed, ..before.clone() } == *now
             }
             (None, None) => true,
             _ => false,

@@ -147,7 +147,7 @@ pub struct StreamInfo {
 
 /// The objects of a file system.
 pub struct Objects<S> {
-    objects: BTreeMap<u64, Object>,
+    by_number: BTreeMap<u64, Object>,
     store: S,
     /// The stream that was read last.
     info: Option<StreamInfo>,
@@ -156,7 +156,7 @@ pub struct Objects<S> {
 impl<S: Store> Objects<S> {
     /// No objects yet.
     pub fn new(store: S) -> Self {
-        Self { objects: BTreeMap::new(), store, info: None }
+        Self { by_number: BTreeMap::new(), store, info: None }
     }
 
     /// Reads a stream of a file system to the end of the input: a full one to begin with, then incremental ones, each on top of the one
@@ -193,12 +193,12 @@ impl<S: Store> Objects<S> {
 
     /// An object.
     pub fn get(&self, number: u64) -> Option<&Object> {
-        self.objects.get(&number)
+        self.by_number.get(&number)
     }
 
     /// All objects, ascending.
     pub fn iter(&self) -> impl Iterator<Item = (u64, &Object)> {
-        self.objects.iter().map(|(&number, object)| (number, object))
+        self.by_number.iter().map(|(&number, object)| (number, object))
     }
 
     /// Puts the block of an object at `offset` in place of what `into` held; zeros where there is none.
@@ -251,10 +251,14 @@ impl<R: Read, S: Store> Application<'_, R, S> {
                 }
                 Record::Object(object) => self.object(&object)?,
                 Record::FreeObjects { first, count } => {
-                    let gone: Vec<u64> =
-                        self.objects.objects.range(first..first + count).map(|(&number, _)| number).collect();
+                    let gone: Vec<u64> = self
+                        .objects
+                        .by_number
+                        .range(first..first + count)
+                        .map(|(&number, _)| number)
+                        .collect();
                     for number in gone {
-                        self.objects.objects.remove(&number);
+                        self.objects.by_number.remove(&number);
                     }
                 }
                 Record::Write(write) => {
@@ -283,7 +287,7 @@ impl<R: Read, S: Store> Application<'_, R, S> {
                         ));
                     }
                     let mut block = std::mem::take(&mut self.block);
-                    let source = self.objects.objects.get(&write.ref_object);
+                    let source = self.objects.by_number.get(&write.ref_object);
                     let source = source.filter(|source| {
                         source.has(write.ref_offset)
                             && u64::from(source.block_size) == write.length
@@ -375,7 +379,7 @@ impl<R: Read, S: Store> Application<'_, R, S> {
         let mut bonus = Vec::new();
         self.stream.read_payload(&mut bonus)?;
         bonus.truncate(header.bonus_length as usize);
-        let (blocks, spill) = match self.objects.objects.remove(&header.object) {
+        let (blocks, spill) = match self.objects.by_number.remove(&header.object) {
             // Receivers keep the contents of an object only if it is the same thing as before.
             Some(old) if old.block_size == header.block_size && old.object_type == header.object_type => {
                 (old.blocks, old.spill)
@@ -390,7 +394,7 @@ impl<R: Read, S: Store> Application<'_, R, S> {
             spill,
             blocks,
         };
-        self.objects.objects.insert(header.object, object);
+        self.objects.by_number.insert(header.object, object);
         Ok(())
     }
 
@@ -414,7 +418,7 @@ impl<R: Read, S: Store> Application<'_, R, S> {
     /// Takes `self.block` as the block of an object at `offset`.
     fn write(&mut self, number: u64, offset: u64) -> Result<()> {
         let length = self.block.len() as u64;
-        let Some(object) = self.objects.objects.get_mut(&number) else {
+        let Some(object) = self.objects.by_number.get_mut(&number) else {
             return Err(self.bad(format!("object {number} is written to and was not declared")));
         };
         if length != u64::from(object.block_size) || !offset.is_multiple_of(length) {
@@ -445,7 +449,7 @@ impl<R: Read, S: Store> Application<'_, R, S> {
     }
 
     fn free(&mut self, number: u64, offset: u64, length: u64) -> Result<()> {
-        let Some(object) = self.objects.objects.get_mut(&number) else {
+        let Some(object) = self.objects.by_number.get_mut(&number) else {
             return Err(self.bad(format!("a hole is made in object {number}, which was not declared")));
         };
         let size = u64::from(object.block_size);
@@ -464,7 +468,7 @@ impl<R: Read, S: Store> Application<'_, R, S> {
             return Err(self.error(ErrorKind::Unsupported, "a spill block is compressed"));
         }
         let spill = self.packed.clone();
-        let Some(object) = self.objects.objects.get_mut(&number) else {
+        let Some(object) = self.objects.by_number.get_mut(&number) else {
             return Err(self.bad(format!("object {number} is given a spill block and was not declared")));
         };
         object.spill = Some(spill);

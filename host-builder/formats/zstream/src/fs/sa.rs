@@ -85,7 +85,10 @@ pub enum Attribute {
     Dxattr,
 }
 
-use Attribute::*;
+use Attribute::{
+    Atime, Crtime, Ctime, DaclAces, DaclCount, Dxattr, Flags, Gen, Gid, Links, Mode, Mtime, Pad, Parent,
+    Rdev, Scanstamp, Size, Symlink, Uid, Xattr, ZnodeAcl,
+};
 
 /// What every node has, in the order of its values. Space accounting reads `Uid` and `Gid` at their place without asking for the
 /// layout, so the first six are always these.

@@ -23,8 +23,11 @@ fn options(version: Version) -> FileSystemOptions {
     FileSystemOptions { to_name: "zones/zone@final".into(), version, ..OPTIONS }
 }
 
+/// All that a node has: attributes, kind and contents in words, extended attributes.
+type Described = (Attributes, String, Vec<(Vec<u8>, Vec<u8>)>);
+
 /// All that a tree has, by path.
-fn contents(tree: &Tree) -> BTreeMap<Vec<u8>, (Attributes, String, Vec<(Vec<u8>, Vec<u8>)>)> {
+fn contents(tree: &Tree) -> BTreeMap<Vec<u8>, Described> {
     let bytes = |content: &Arc<dyn Content>| {
         let mut bytes = vec![0; content.size() as usize];
         content
@@ -250,6 +253,9 @@ struct Passing {
     blocks: Vec<(u64, Vec<u8>)>,
 }
 
+/// What happens to an object on its way, and whether it goes on.
+type Damage = fn(&mut Passing) -> bool;
+
 /// The stream of a tree, with each object as `damage` leaves it; those for which it says no are left out.
 fn damaged(tree: &Tree, damage: impl Fn(&mut Passing) -> bool) -> Objects<DeviceStore<Vec<u8>>> {
     let mut objects = Objects::new(DeviceStore::new(Vec::new()));
@@ -312,7 +318,6 @@ fn what_kills_a_receiver_is_found() {
     for tree in [small(), menagerie()] {
         assert_eq!(check(&damaged(&tree, |_| true)), []);
     }
-    type Damage = fn(&mut Passing) -> bool;
     let cases: [(Damage, u64, Harm, &str); 10] = [
         // The generation stands behind mode and size.
         (

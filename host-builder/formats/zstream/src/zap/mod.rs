@@ -181,7 +181,7 @@ pub fn read<B: BlockSource + ?Sized>(blocks: &B, order: ByteOrder) -> Result<Vec
 
 /// The first two of `entries` that a kernel which opens the table would take for one: the same name twice, or the same hash with the
 /// same differentiator.
-pub fn clash<'a>(salt: u64, entries: &'a [Entry]) -> Option<(&'a Entry, &'a Entry)> {
+pub fn clash(salt: u64, entries: &[Entry]) -> Option<(&Entry, &Entry)> {
     let (mut names, mut keys) = (HashMap::new(), HashMap::new());
     entries.iter().find_map(|entry| {
         let same_name = names.insert(&entry.name[..], entry);
