@@ -89,7 +89,7 @@ pub struct Undisturbed {
 impl Undisturbed {
     pub fn of(image: &Image) -> Self {
         let guest = new_guest(image, "undisturbed");
-        let mut options = guest.options();
+        let mut options = unhurried(&guest);
         let (calls, count) = (scratch(&guest, "calls"), scratch(&guest, "count"));
         options.settings = options.settings.trace(&calls).count(&count);
         let boot = guest.boot(&options);
@@ -173,7 +173,7 @@ fn take_back(files: &[PathBuf]) -> Vec<String> {
 }
 
 fn options_for(stop: &Stop, guest: &Guest<'_>) -> BootOptions {
-    let mut options = guest.options();
+    let mut options = unhurried(guest);
     let (point, policy) = match stop {
         Stop::Kill { point, moment } => (Some((point, moment)), None),
         Stop::Power { point, moment, policy } => (Some((point, moment)), Some(policy)),
@@ -187,6 +187,15 @@ fn options_for(stop: &Stop, guest: &Guest<'_>) -> BootOptions {
         options.power_folders = FILE_SYSTEMS.map(|(kind, path)| (kind, path.to_owned())).into();
     }
     options
+}
+
+/// How much faster than real the guests' clocks run: slow enough that a busy machine makes no program late.
+const TIME_SCALE: u32 = 10;
+
+/// The options of a boot.
+fn unhurried(guest: &Guest<'_>) -> BootOptions {
+    let options = guest.options();
+    BootOptions { settings: options.settings.time_scale(TIME_SCALE), ..options }
 }
 
 /// Stops the first boot of a guest of its own, and boots again unless all is as it should be. Says whether the boot came to the
@@ -221,7 +230,7 @@ fn try_to_run(guest: &Guest<'_>, undisturbed: &Undisturbed, stop: &Stop) -> Resu
             fs::write(file, IN_POOL.1).unwrap();
         }
         guest.machine.set_faults(&[]).map_err(|error| format!("{error:#}"))?;
-        boots.push(boot(&guest.options())?);
+        boots.push(boot(&unhurried(guest))?);
         found.extend(take_back(&files));
         found.extend(wrong(guest, undisturbed));
     }
