@@ -8,6 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use kiln_harness::scratch;
 use kiln_shim::Settings;
@@ -50,6 +51,21 @@ fn folder_for_machines() -> TempDir {
 }
 
 impl Image {
+    /// The image of a stand-in platform with this stamp, which tests that run at the same time share; `None` after a loud skip.
+    ///
+    /// # Panics
+    /// It cannot be built.
+    pub fn shared(stamp: &'static str) -> Option<Arc<Self>> {
+        static SHARED: Mutex<BTreeMap<&str, Weak<Image>>> = Mutex::new(BTreeMap::new());
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(image) = shared.get(stamp).and_then(Weak::upgrade) {
+            return Some(image);
+        }
+        let image = Arc::new(Self::build(stamp)?);
+        shared.insert(stamp, Arc::downgrade(&image));
+        Some(image)
+    }
+
     /// Builds an image of a stand-in platform with this stamp and unpacks its boot partition and its boot archive; `None` after
     /// a loud skip when there is no kiln to test.
     ///

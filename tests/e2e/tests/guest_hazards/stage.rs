@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::Arc;
 
 pub use kiln_e2e::disks::on_disks;
 use kiln_e2e::first_boot::{Guest, Image, RSA_KEY, logs};
@@ -26,14 +26,7 @@ pub const OWN: &str = "192.0.2.10";
 
 /// The image of a platform, which tests that run at the same time share; `None` after a loud skip.
 pub fn image(stamp: &'static str) -> Option<Arc<Image>> {
-    static SHARED: Mutex<BTreeMap<&str, Weak<Image>>> = Mutex::new(BTreeMap::new());
-    let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(image) = shared.get(stamp).and_then(Weak::upgrade) {
-        return Some(image);
-    }
-    let image = Arc::new(Image::build(stamp)?);
-    shared.insert(stamp, Arc::downgrade(&image));
-    Some(image)
+    Image::shared(stamp)
 }
 
 /// The usual guest, whose host answers.

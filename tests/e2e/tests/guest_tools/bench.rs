@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::Arc;
 
 use kiln_e2e::disks::{digests, on_disks};
 use kiln_e2e::first_boot::{Guest, Image, PROGRAM};
@@ -20,14 +20,7 @@ pub const PHASES: [&str; 5] = ["storage", "identity", "setup", "init", "userscri
 
 /// The image of a platform, which tests that run at the same time share; `None` after a loud skip.
 pub fn image(stamp: &'static str) -> Option<Arc<Image>> {
-    static SHARED: Mutex<BTreeMap<&str, Weak<Image>>> = Mutex::new(BTreeMap::new());
-    let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(image) = shared.get(stamp).and_then(Weak::upgrade) {
-        return Some(image);
-    }
-    let image = Arc::new(Image::build(stamp)?);
-    shared.insert(stamp, Arc::downgrade(&image));
-    Some(image)
+    Image::shared(stamp)
 }
 
 /// Lines as they are typed; `guest-init` stands for its path.
