@@ -37,3 +37,4 @@ mod stand_in;
 pub mod tarball;
 mod units;
 mod verify;
+pub mod zone;

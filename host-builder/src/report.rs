@@ -170,6 +170,11 @@ impl Progress<'_> {
         Counted { inner, progress: self }
     }
 
+    /// Counts what is written to `inner` as done.
+    pub fn writer<W>(&self, inner: W) -> Counted<'_, W> {
+        Counted { inner, progress: self }
+    }
+
     /// Counts `bytes` more as done.
     pub fn add(&self, bytes: u64) {
         let before = self.done.fetch_add(bytes, Ordering::Relaxed);
@@ -192,6 +197,25 @@ impl Progress<'_> {
 pub struct Counted<'a, R> {
     inner: R,
     progress: &'a Progress<'a>,
+}
+
+impl<T> Counted<'_, T> {
+    /// What is counted.
+    pub fn into_inner(self) -> T {
+        self.inner
+    }
+}
+
+impl<W: Write> Write for Counted<'_, W> {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        let written = self.inner.write(buffer)?;
+        self.progress.add(written as u64);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
 }
 
 impl<R: Read> Read for Counted<'_, R> {

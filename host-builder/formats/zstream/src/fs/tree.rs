@@ -178,7 +178,7 @@ impl Tree {
         NodeId(0)
     }
 
-    /// How many nodes there are. All of them have a name.
+    /// How many nodes there are, those included that have lost their last name.
     #[must_use]
     pub fn len(&self) -> usize {
         self.nodes.len()
@@ -265,6 +265,23 @@ impl Tree {
         }
         entries.insert(name.to_vec(), node);
         Ok(())
+    }
+
+    /// Takes a name away, and with it all that is below. What has other names stays under them.
+    ///
+    /// Gives the node that the name stood for.
+    pub fn remove(&mut self, directory: NodeId, name: &[u8]) -> Option<NodeId> {
+        match &mut self.nodes[directory.0 as usize].kind {
+            Kind::Directory(entries) => entries.remove(name),
+            _ => None,
+        }
+    }
+
+    /// Gives a file other contents, under all its names; does nothing to other nodes.
+    pub fn set_contents(&mut self, file: NodeId, contents: Arc<dyn Content>) {
+        if let Kind::File(before) = &mut self.nodes[file.0 as usize].kind {
+            *before = contents;
+        }
     }
 
     /// The node at a path of names.
@@ -361,6 +378,23 @@ mod tests {
         assert_eq!(walk, [(&b"a"[..], 0), (b"b", 0), (b"x", 1), (b"c", 0)]);
         assert_eq!(tree.find([&b"b"[..], b"x"]), Some(x));
         assert_eq!(tree.find([&b"a"[..], b"x"]), None);
+    }
+
+    #[test]
+    fn what_lost_its_name_is_met_no_more() {
+        let mut tree = Tree::new(Attributes::default());
+        let (root, any) = (tree.root(), Attributes::default());
+        let folder = tree.add(root, b"folder", any, Kind::Directory(BTreeMap::new())).unwrap();
+        let linked = tree.add(folder, b"linked", any, file("1")).unwrap();
+        tree.add(folder, b"alone", any, file("2")).unwrap();
+        tree.link(root, b"other", linked).unwrap();
+        assert_eq!(tree.remove(root, b"folder"), Some(folder));
+        assert_eq!(tree.remove(root, b"folder"), None);
+        assert_eq!(tree.remove(linked, b"folder"), None);
+        tree.set_contents(linked, Arc::new(b"12345".to_vec()));
+        let walk: Vec<_> = tree.walk().map(|step| (step.name, step.node)).collect();
+        assert_eq!(walk, [(&b"other"[..], linked)]);
+        assert!(matches!(&tree.node(linked).kind, Kind::File(contents) if contents.size() == 5));
     }
 
     #[test]
