@@ -1,14 +1,8 @@
 //! Every field with many values, judged by us and by the reference implementation under Node.
 
-use std::fs;
-use std::io::Write;
-use std::path::Path;
-use std::process::{Command, Stdio};
-
-use kiln_harness::{recipe, tools};
+use kiln_harness::imgmanifest;
 use kiln_imgapi::{Kind, RetroImage, Rules, validate};
 use serde_json::{Map, Value, json};
-use sha1::{Digest, Sha1};
 
 const KINDS: [Kind; 4] = [Kind::Minimal, Kind::Public, Kind::Private, Kind::Dc];
 
@@ -210,48 +204,16 @@ fn cases() -> Vec<(Rules, Value)> {
     cases
 }
 
-/// The judge, with the oracle installed for it; nothing after a loud skip when node or npm is missing.
-fn judge() -> Option<Command> {
-    let (node, npm) = (tools::require("node")?, tools::require("npm")?);
-    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/imgmanifest");
-    let lock = fs::read(fixture.join("package-lock.json")).unwrap();
-    let digest = Sha1::digest(&lock).iter().take(8).fold(0u64, |digest, &byte| digest << 8 | u64::from(byte));
-    let cache = recipe::cache_folder();
-    let folder = cache.join(format!("npm-{digest:016x}"));
-    if !folder.join("node_modules").is_dir() {
-        // Installed aside and renamed, so that a run that was cut short leaves no half of it.
-        let partial = cache.join(format!("npm-{digest:016x}.{}", std::process::id()));
-        fs::create_dir_all(&partial).unwrap();
-        for file in ["package.json", "package-lock.json"] {
-            fs::copy(fixture.join(file), partial.join(file)).unwrap();
-        }
-        let output =
-            Command::new(npm).args(["ci", "--no-audit", "--no-fund"]).current_dir(&partial).output().unwrap();
-        assert!(output.status.success(), "npm ci: {}", String::from_utf8_lossy(&output.stderr));
-        if fs::rename(&partial, &folder).is_err() {
-            // Another run was faster.
-            fs::remove_dir_all(&partial).unwrap();
-        }
-    }
-    // The folder is every checkout's, so the judge stays where it is and is told where the oracle lies.
-    let mut judge = Command::new(node);
-    judge.arg(fixture.join("judge.js")).env("NODE_PATH", folder.join("node_modules"));
-    Some(judge)
-}
-
 #[test]
 fn the_reference_implementation_gives_the_same_verdicts() {
-    let Some(mut judge) = judge() else { return };
+    let Some(judge) = imgmanifest::judge() else { return };
     let cases = cases();
     let input: Vec<Value> = cases
         .iter()
         .map(|(rules, manifest)| json!([rules.kind.to_string(), rules.channels, manifest]))
         .collect();
-    let mut node = judge.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    node.stdin.take().unwrap().write_all(Value::from(input).to_string().as_bytes()).unwrap();
-    let output = node.wait_with_output().unwrap();
-    assert!(output.status.success());
-    let verdicts: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
+    let verdicts = imgmanifest::verdicts(judge, &Value::from(input).to_string());
+    let verdicts: Vec<Value> = serde_json::from_str(&verdicts).unwrap();
     assert_eq!(verdicts.len(), cases.len());
 
     let (mut accepted, mut refused) = (0, 0);

@@ -4,6 +4,7 @@
 //! * [`session`]: that guest, told what to do while it runs.
 //! * [`qemu_boot`]: a machine that boots a disk image, driven over its serial port.
 //! * [`tools`]: foreign programs that may be missing on a user's machine.
+//! * [`imgmanifest`]: the image server's own judge of manifests.
 //! * [`account`]: whose account a program runs under.
 //! * [`fixtures`]: the authentic images and streams below `tests/fixtures`.
 //! * [`scratch`]: folders for the files of a test.
@@ -20,6 +21,7 @@ pub mod account;
 pub mod cloud_init;
 pub mod fixtures;
 pub mod guest;
+pub mod imgmanifest;
 pub mod process;
 pub mod qemu_boot;
 pub mod recipe;
