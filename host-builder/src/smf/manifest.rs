@@ -18,6 +18,21 @@ pub struct Manifest {
     /// Which service waits for which, as names without instance such as `network/physical`. Those that a service is a
     /// dependent of wait for it.
     pub waits: Vec<(String, String)>,
+    /// The services in it.
+    pub services: Vec<Service>,
+}
+
+/// A service of a manifest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Service {
+    /// Its name without scheme and instance, such as `network/physical`.
+    pub name: String,
+    /// service, restarter or milestone.
+    pub kind: String,
+    /// Its version, a number.
+    pub version: String,
+    /// The names of its instances; one that `create_default_instance` makes is called `default`.
+    pub instances: Vec<String>,
 }
 
 impl Manifest {
@@ -35,7 +50,7 @@ impl Manifest {
             violations.push(format!("line {}: <{}> is no service_bundle", bundle.line, bundle.name));
         }
         violations.extend(grammar::violations(&bundle));
-        let mut manifest = Self { violations, waits: Vec::new() };
+        let mut manifest = Self { violations, waits: Vec::new(), services: Vec::new() };
         for service in bundle.all("service") {
             manifest.service(service);
         }
@@ -51,6 +66,16 @@ impl Manifest {
         for instance in service.all("instance") {
             self.dependencies(name, instance);
         }
+        let text = |attribute| service.attribute(attribute).unwrap_or_default().to_owned();
+        let created = service.all("create_default_instance").map(|_| "default".to_owned());
+        let named =
+            service.all("instance").filter_map(|instance| instance.attribute("name")).map(str::to_owned);
+        self.services.push(Service {
+            name: name.to_owned(),
+            kind: text("type"),
+            version: text("version"),
+            instances: created.chain(named).collect(),
+        });
         for method in service.all("exec_method") {
             self.method(method);
         }
