@@ -9,7 +9,10 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::report::{self, Hint, Report};
-use crate::{cat, convert, dehole, demo, diff, inspect, ls, metadata, retro, staging, verify};
+use crate::{
+    cat, convert, create_seed, create_smf_repo, dehole, demo, diff, inspect, ls, metadata, retro, staging,
+    verify,
+};
 
 /// Builds SmartOS and Triton images on any machine: no root, no mounts, no ZFS, no SmartOS, and the same bytes from
 /// the same inputs.
@@ -37,6 +40,8 @@ enum Command {
     Diff(diff::Arguments),
     Verify(verify::Arguments),
     Convert(convert::Arguments),
+    CreateSeed(Box<create_seed::Arguments>),
+    CreateSmfRepo(create_smf_repo::Arguments),
     Dehole(dehole::Arguments),
     Demo(demo::Arguments),
     Metadata(metadata::Arguments),
@@ -109,6 +114,8 @@ fn dispatch(command: Command, report: &Report) -> Result<Ending> {
         Command::Diff(arguments) => Ok(diff::run(&arguments, report)),
         Command::Verify(arguments) => verify::run(&arguments, report),
         Command::Convert(arguments) => convert::run(&arguments, report),
+        Command::CreateSeed(arguments) => create_seed::run(&arguments, report),
+        Command::CreateSmfRepo(arguments) => create_smf_repo::run(&arguments, report),
         Command::Dehole(arguments) => dehole::run(&arguments, report),
         Command::Demo(arguments) => demo::run(&arguments, report),
         Command::Metadata(arguments) => metadata::run(arguments, report),

@@ -16,7 +16,7 @@ use crate::platform::{BOOT_ARCHIVE, BOOT_ARCHIVE_HASH, UNIX};
 use crate::report::{Hint, Report, changed};
 use crate::staging::{OutputFolder, StagedFile};
 use crate::stamp::Stamp;
-use crate::stand_in::KERNEL;
+use crate::stand_in::{FILES, FOLDERS, KERNEL, OWNED, REPOSITORIES, repository, usr};
 
 /// Inode density of platform builds since February 2013, in bytes an inode (source: smartos-live tools/build_live).
 const BYTES_PER_INODE: u32 = 12_248;
@@ -88,41 +88,6 @@ pub fn run(arguments: &Arguments, report: &Report) -> Result<Ending> {
     Ok(Ending::Done)
 }
 
-/// Files of a real boot archive that an image build touches, and enough around them to look at.
-const FILES: [(&str, u16, &str); 12] = [
-    ("/etc/issue", 0o644, "kiln stand-in platform\n"),
-    (
-        "/etc/shadow",
-        0o400,
-        "root:$5$standin$AxcGSn0mPyhMSyJ2gYrjM4U2ktkaXBXGZJ6w0gJ4Xv5:6445::::::\ndaemon:NP:6445::::::\n\
-         nobody:*LK*:6445::::::\n",
-    ),
-    (
-        "/etc/passwd",
-        0o644,
-        "root:x:0:0:Super-User:/root:/usr/bin/bash\ndaemon:x:1:1::/:\nnobody:x:60001:60001:NFS Anonymous Access \
-         User:/:\n",
-    ),
-    ("/etc/group", 0o644, "root::0:\nother::1:root\nnobody::60001:\n"),
-    ("/etc/name_to_major", 0o644, "cn 0\nrootnex 1\nufs 2\nramdisk 3\n"),
-    ("/etc/release", 0o644, "kiln stand-in platform, not a SmartOS\n"),
-    (
-        "/etc/ssh/sshd_config",
-        0o644,
-        "Port 22\nHostKey /var/ssh/ssh_host_rsa_key\nHostKey /var/ssh/ssh_host_ecdsa_key\nHostKey \
-         /var/ssh/ssh_host_ed25519_key\nPermitRootLogin yes\nPasswordAuthentication yes\nSubsystem sftp internal-sftp\n",
-    ),
-    ("/etc/inet/ntp.conf", 0o644, "server 0.smartos.pool.ntp.org\n"),
-    ("/etc/cron.d/crontabs/root", 0o600, "10 3 * * * /usr/sbin/logadm\n"),
-    ("/boot/solaris/bootenv.rc", 0o644, "setprop ata-dma-enabled 1\n"),
-    ("/lib/svc/method/fs-joyent", 0o755, "#!/bin/sh\nexit 0\n"),
-    ("/lib/svc/method/smartdc-config", 0o755, "#!/bin/sh\nexit 0\n"),
-];
-
-/// Folders of a real boot archive that stay empty here.
-const FOLDERS: [&str; 10] =
-    ["/dev", "/devices", "/kernel", "/opt", "/proc", "/root", "/sbin", "/system/usr/bin", "/tmp", "/usr/lib"];
-
 fn boot_archive(platform: &Platform, folder: &OutputFolder) -> Result<Source> {
     let bytes = u64::from(platform.size) << 10;
     let file = folder.scratch()?;
@@ -138,10 +103,15 @@ fn boot_archive(platform: &Platform, folder: &OutputFolder) -> Result<Source> {
         ufs.create_dir_all(path.as_bytes(), &folder_attributes)?;
     }
     for (path, mode, text) in FILES {
-        let (parent, _) = path.rsplit_once('/').unwrap_or(("", path));
-        ufs.create_dir_all(parent.as_bytes(), &folder_attributes)?;
-        ufs.create_file(path.as_bytes(), &Attributes { mode, uid: 0, gid: 0 }, text.as_bytes())?;
+        put(&mut ufs, path, &Attributes { mode, uid: 0, gid: 0 }, text.as_bytes())?;
     }
+    for (path, mode, uid, gid, text) in OWNED {
+        put(&mut ufs, path, &Attributes { mode, uid, gid }, text.as_bytes())?;
+    }
+    for path in REPOSITORIES {
+        put(&mut ufs, path, &Attributes { mode: 0o600, uid: 0, gid: 3 }, &repository(path))?;
+    }
+    put(&mut ufs, "/usr.lgz", &folder_attributes, &usr(time)?)?;
     ufs.symlink(b"/bin", b"./usr/bin", &Attributes { mode: 0o777, uid: 0, gid: 0 })?;
     for (number, path) in platform.fill.iter().enumerate() {
         if !fill(&mut ufs, path, &format!("/filling/{number}"))? {
@@ -149,6 +119,19 @@ fn boot_archive(platform: &Platform, folder: &OutputFolder) -> Result<Source> {
         }
     }
     Ok(Source::file(ufs.finish(time)?.into_device())?)
+}
+
+/// Makes a file, and the folders above it.
+fn put<D: ReadAt + WriteAt>(
+    ufs: &mut Editor<D>,
+    path: &str,
+    attributes: &Attributes,
+    contents: &[u8],
+) -> kiln_ufs::Result<()> {
+    if let Some((parent, _)) = path.rsplit_once('/').filter(|(parent, _)| !parent.is_empty()) {
+        ufs.create_dir_all(parent.as_bytes(), &Attributes { mode: 0o755, uid: 0, gid: 0 })?;
+    }
+    ufs.create_file(path.as_bytes(), attributes, contents)
 }
 
 /// Copies the regular files of a folder of the machine, sorted, until the archive is full; says whether there is room

@@ -14,6 +14,8 @@ mod civil;
 pub mod cli;
 pub mod contents;
 mod convert;
+mod create_seed;
+mod create_smf_repo;
 mod custom_archive;
 mod dehole;
 mod demo;

@@ -1,6 +1,6 @@
 //! `kiln retro`: a platform tarball becomes a bootable volume image and its manifest.
 
-mod accounts;
+pub(crate) mod accounts;
 mod archive;
 mod disk;
 mod loader;

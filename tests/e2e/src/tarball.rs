@@ -63,6 +63,9 @@ pub fn write(path: &Path, members: &[Member]) {
         header.as_mut_bytes()[..member.path.len()].copy_from_slice(member.path.as_bytes());
         header.set_entry_type(member.kind);
         header.set_mode(0o644);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
         let link = matches!(member.kind, EntryType::Symlink | EntryType::Link);
         if link {
             header.set_link_name_literal(&member.content).expect("the target is short");
