@@ -27,6 +27,7 @@ mod ls;
 mod metadata;
 mod overlay;
 pub mod ownership;
+pub mod packages;
 mod pieces;
 mod platform;
 mod prefetch;

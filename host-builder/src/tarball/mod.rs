@@ -15,7 +15,7 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
-pub use entries::{Entries, Entry, Input, is_header};
+pub use entries::{Entries, Entry, Input, Stream, is_header};
 pub use error::{TarError, TarProblem};
 pub use sparse::{Expanded, SparseMap};
 pub use walk::{Member, MemberKind, walk};

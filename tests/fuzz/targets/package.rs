@@ -1,0 +1,12 @@
+//! Packages of pkgsrc, signed and not: members stay below the prefix, and no more is read than is allowed.
+#![no_main]
+
+use kiln::packages::archive::probe;
+use kiln::tarball::Limits;
+use libfuzzer_sys::fuzz_target;
+
+const LIMITS: Limits = Limits { file_bytes: 1 << 20, total_bytes: 4 << 20, members: 1000 };
+
+fuzz_target!(|input: Vec<u8>| {
+    let _ = probe(&input, LIMITS);
+});
