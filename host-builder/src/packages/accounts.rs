@@ -92,10 +92,12 @@ fn is_new(
     }
 }
 
-/// The number after the highest that was given, as `useradd` and `groupadd` of illumos choose.
+/// The number after the highest that was given, as `useradd` and `groupadd` of illumos choose; when there is none, the lowest that is
+/// free.
 fn next<'a>(numbers: impl Iterator<Item = &'a u32>) -> u32 {
-    let given: BTreeSet<u32> = numbers.copied().filter(|&number| number < SPECIAL - 1).collect();
-    given.last().map_or(FIRST, |&highest| (highest + 1).max(FIRST))
+    let given: BTreeSet<u32> = numbers.copied().collect();
+    let after = given.range(..SPECIAL).next_back().map_or(FIRST, |&highest| (highest + 1).max(FIRST));
+    if after < SPECIAL { after } else { (FIRST..).find(|number| !given.contains(number)).unwrap_or(FIRST) }
 }
 
 /// Adds a line at the end of a table.
@@ -108,4 +110,17 @@ fn append(area: &mut Area<'_>, path: &[u8], line: &str, permissions: u16, time: 
     text.push(b'\n');
     area.write(path, attributes(permissions, 0, 3, time), text)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_follow_the_highest_that_was_given() {
+        assert_eq!(next([0, 3, 60_001, 65_534].iter()), 100);
+        assert_eq!(next([0, 105, 200, 60_001].iter()), 201);
+        assert_eq!(next([100, 59_999].iter()), 101);
+        assert_eq!(next([].iter()), 100);
+    }
 }

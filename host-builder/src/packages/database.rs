@@ -17,7 +17,13 @@ const FILE: u64 = 64 << 20;
 const SETTINGS: u64 = 1 << 20;
 
 /// The `+` files of an installed package and their permissions, as pkg_add makes them.
-const PERMISSIONS: [(&str, u16); 3] = [("+CONTENTS", 0o644), ("+INSTALL", 0o555), ("+DEINSTALL", 0o555)];
+const PERMISSIONS: [(&str, u16); 5] = [
+    ("+CONTENTS", 0o644),
+    ("+INSTALL", 0o555),
+    ("+DEINSTALL", 0o555),
+    ("+REQUIRED_BY", 0o644),
+    ("+INSTALLED_INFO", 0o644),
+];
 /// Permissions of all others.
 const READ_ONLY: u16 = 0o444;
 

@@ -100,11 +100,12 @@ impl Script {
         }
         for (name, tags, body) in &documents.helpers {
             let mut helper = body.clone();
-            for line in
-                text.lines().filter(|line| tags.iter().any(|tag| line.starts_with(&format!("# {tag}: "))))
-            {
-                helper.push_str(line);
-                helper.push('\n');
+            for tag in tags {
+                let begin = format!("# {tag}: ");
+                text.lines().filter(|line| line.starts_with(&begin)).for_each(|line| {
+                    helper.push_str(line);
+                    helper.push('\n');
+                });
             }
             script.helpers.insert((*name).to_owned(), helper.into_bytes());
         }
@@ -399,4 +400,101 @@ fn number_of(text: &str) -> Result<Option<u32>> {
 fn shortened(line: &str) -> String {
     let short: String = line.chars().take(60).collect();
     if short.len() < line.len() { format!("{short}...") } else { short }
+}
+
+#[cfg(test)]
+mod tests {
+    use kiln_harness::pkgsrc::Package;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn read(package: &Package) -> Script {
+        Script::read(package.script().unwrap().as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn data_is_read_sorted_and_once() {
+        let script = read(
+            &Package::new("a-1")
+                .data("GROUP: www:80")
+                .data("GROUP: adm")
+                .data("GROUP: www:80")
+                .data("USER: www:www:80:World Wide\\ Web:/var/www:/bin/false")
+                .data("DIR: /var/www mo 0750 www www")
+                .data("DIR: share/seen o")
+                .data("FILE: etc/a.conf c share/a.conf 0640 root adm")
+                .data("FILE: /etc/rc.d/a cr share/rc/a 0755")
+                .data("FILE: etc/b cf share/b")
+                .data("PERMS: bin/a 4711 root adm")
+                .data("SHELL: bin/ash")
+                .data("SHELL: /bin/sh"),
+        );
+        assert_eq!(script.groups, [("adm".into(), None), ("www".into(), Some(80))]);
+        let user = &script.users[0];
+        assert_eq!((&*user.name, &*user.group, user.uid), ("www", "www", Some(80)));
+        assert_eq!(
+            (&*user.description, &*user.home, &*user.shell),
+            ("World Wide\\ Web", "/var/www", "/bin/false")
+        );
+        let folders: Vec<_> = script.folders.iter().map(|folder| (&folder.path[..], folder.make)).collect();
+        assert_eq!(folders, [(&b"/var/www"[..], true)]);
+        assert_eq!(script.folders[0].owner.text, ["0750", "www", "www"]);
+        let files: Vec<_> = script.files.iter().map(|file| (&file.path[..], file.copy)).collect();
+        assert_eq!(files, [(&b"/etc/rc.d/a"[..], false), (b"etc/a.conf", true), (b"etc/b", true)]);
+        assert_eq!(script.permissions[0].1.mode, Some(0o4711));
+        assert_eq!(script.shells, [b"bin/ash"]);
+        assert_eq!(script.defaults, ("/nonexistent".into(), "/usr/bin/false".into()));
+        assert_eq!((script.beyond, script.manifests.len()), (None, 0));
+    }
+
+    #[test]
+    fn switches_are_those_of_the_script() {
+        let package = Package::new("a-1").data("FILE: a cr b").data("FILE: c c d").data("FILE: e cf f");
+        let copied = |text: &str| -> Vec<bool> {
+            Script::read(text.as_bytes()).unwrap().files.iter().map(|file| file.copy).collect()
+        };
+        let text = package.script().unwrap();
+        assert_eq!(copied(&text), [false, true, true]);
+        assert_eq!(copied(&text.replace("PKG_RCD_SCRIPTS:-no", "PKG_RCD_SCRIPTS:-YES")), [true, true, true]);
+        assert_eq!(copied(&text.replace("PKG_CONFIG:-yes", "PKG_CONFIG:-no")), [false, false, true]);
+    }
+
+    #[test]
+    fn services_are_imported_and_all_else_is_beyond() {
+        let service = read(&Package::new("a-1").service("a"));
+        assert_eq!((service.beyond, service.manifests), (None, vec![b"lib/svc/manifest/a.xml".to_vec()]));
+        for (code, words) in [
+            ("newaliases\n", "its author wrote: newaliases"),
+            ("VALUE=`date`\n", "its author wrote: VALUE=`date`"),
+            ("VALUE=1 run this\n", "its author wrote: VALUE=1 run this"),
+            ("VALUE=\"a\" run \"this\"\n", "its author wrote: VALUE=\"a\" run \"this\""),
+            ("/usr/sbin/svccfg import ${PKG_PREFIX}/../a.xml\n", "its author wrote: /usr/sbin/svccfg import"),
+            ("/usr/sbin/svccfg import /a.xml\n", "its author wrote: /usr/sbin/svccfg import"),
+            ("for svc in `ls`; do\n", "its author wrote: for svc in"),
+            ("./+FILES ADD $(run)\n", "its author wrote: ./+FILES"),
+        ] {
+            let beyond = read(&Package::new("a-1").service("a").code(code));
+            assert!(beyond.beyond.as_ref().unwrap().starts_with(words), "{code}: {:?}", beyond.beyond);
+            assert_eq!(beyond.manifests.len(), 0);
+        }
+        // A document for a command of the author's own is no data.
+        let document = read(&Package::new("a-1").code("run <<EOF\n# FILE: \nEOF\n"));
+        assert_eq!(document.beyond.unwrap(), "its author wrote: run");
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_a_script_or_an_error(text in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = Script::read(&text);
+        }
+
+        #[test]
+        fn any_data_is_taken_or_refused(lines in proptest::collection::vec("(GROUP|USER|DIR|FILE|PERMS|SHELL): [a-z0-7:/. ]{0,40}", 0..9)) {
+            let package = lines.iter().fold(Package::new("a-1"), |package, line| package.data(line));
+            if let Some(text) = package.script() {
+                let _ = Script::read(text.as_bytes());
+            }
+        }
+    }
 }

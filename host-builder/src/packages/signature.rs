@@ -72,7 +72,7 @@ impl Keyring {
             Some(at) => {
                 let armored = pgp::armor::Dearmor::new(&signature[at..]);
                 armored.take(1 << 20).read_to_end(&mut binary).context("the signature is damaged")?;
-                &binary
+                &binary[..]
             }
             None => signature,
         };

@@ -2,10 +2,10 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
 use kiln_zstream::fs::tree::Content;
-use positioned_io::{ReadAt as _, WriteAt as _};
 use sha1::digest::DynDigest;
 
 use crate::digest::hex;
@@ -50,7 +50,7 @@ impl Spool {
                 Err(error) => return Err(error),
             };
             sum.update(&buffer[..got]);
-            (&*self.file).write_all_at(self.end, &buffer[..got])?;
+            self.file.write_all_at(self.end, &buffer[..got])?;
             self.end += got as u64;
         }
         let stored = Stored { file: Arc::clone(&self.file), offset, size: self.end - offset };

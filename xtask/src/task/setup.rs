@@ -49,6 +49,7 @@ const VISITORS: &[Need] =
 
 /// What judges images and their parts.
 const JUDGES: &[Need] = &[
+    Need::program("binutils", "ar"),
     Need::program("dosfstools", "fsck.vfat"),
     Need::program("e2fsprogs", "mke2fs"),
     Need::program("fdisk", "sfdisk"),
@@ -57,6 +58,7 @@ const JUDGES: &[Need] = &[
         package: "grub-legacy",
         found: Found::File(&["/usr/lib/grub/x86_64-pc/stage2", "/usr/lib/grub/i386-pc/stage2"]),
     },
+    Need::program("gnupg", "gpg"),
     Need::program("libxml2-utils", "xmllint"),
     Need { package: "locales", found: Found::File(&["/usr/share/i18n/locales/tr_TR"]) },
     Need::program("mtools", "mcopy"),

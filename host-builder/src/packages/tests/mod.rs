@@ -5,9 +5,11 @@ mod repositories;
 mod signed;
 mod whole;
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Read as _;
 use std::path::Path;
+use std::sync::Arc;
 
 use kiln_harness::pkgsrc::{self, Key, PREFIX, Package};
 use kiln_zstream::fs::tree::{Attributes, Kind, Time, Tree};
@@ -24,7 +26,7 @@ fn zone(packages: &[Package]) -> Tree {
     let mut tree = Tree::new(attributes(0o755, 0, 0, TIME));
     let top = tree.root();
     let root =
-        tree.add(top, b"root", attributes(0o755, 0, 0, TIME), Kind::Directory(Default::default())).unwrap();
+        tree.add(top, b"root", attributes(0o755, 0, 0, TIME), Kind::Directory(BTreeMap::new())).unwrap();
     let mut area = Area::new(&mut tree, root);
     let mut put = |path: &str, mode, text: &str| {
         area.write(path.as_bytes(), attributes(mode, 0, 3, TIME), text.as_bytes().to_vec()).unwrap();
@@ -55,7 +57,7 @@ fn unpack(area: &mut Area<'_>, kit: &[u8]) {
             None => {
                 let mut bytes = Vec::new();
                 entry.read_to_end(&mut bytes).unwrap();
-                Kind::File(std::sync::Arc::new(bytes))
+                Kind::File(Arc::new(bytes))
             }
         };
         area.put(&path, attributes(mode, 0, 0, TIME), kind).unwrap();
@@ -104,7 +106,7 @@ impl<'a> Setup<'a> {
 fn listing(tree: &Tree, below: &str) -> String {
     let mut text = String::new();
     let mut path: Vec<String> = Vec::new();
-    let mut names: std::collections::BTreeMap<_, String> = std::collections::BTreeMap::new();
+    let mut names: BTreeMap<_, String> = BTreeMap::new();
     for step in tree.walk() {
         path.truncate(step.depth);
         path.push(String::from_utf8_lossy(step.name).into_owned());

@@ -1,9 +1,7 @@
 //! Repositories: folders, with and without an index, and web servers.
 
-use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
-use std::sync::Arc;
 
 use super::*;
 

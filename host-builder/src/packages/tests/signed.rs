@@ -11,6 +11,7 @@ use crate::packages::archive;
 fn offered(bytes: &[u8], key: &Key) -> anyhow::Result<Installed> {
     let folder = kiln_harness::scratch::folder("packages-signed");
     fs::write(folder.path().join("a-1.tgz"), bytes).unwrap();
+    fs::write(folder.path().join("pkg_summary.txt"), Package::new("a-1").summary()).unwrap();
     Ok(Setup::signed(folder.path(), key).install(&mut zone(&[]), &["a"])?.0)
 }
 
