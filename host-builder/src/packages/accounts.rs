@@ -97,7 +97,11 @@ fn is_new(
 fn next<'a>(numbers: impl Iterator<Item = &'a u32>) -> u32 {
     let given: BTreeSet<u32> = numbers.copied().collect();
     let after = given.range(..SPECIAL).next_back().map_or(FIRST, |&highest| (highest + 1).max(FIRST));
-    if after < SPECIAL { after } else { (FIRST..).find(|number| !given.contains(number)).unwrap_or(FIRST) }
+    if after < SPECIAL {
+        after
+    } else {
+        (FIRST..SPECIAL).find(|number| !given.contains(number)).unwrap_or(SPECIAL)
+    }
 }
 
 /// Adds a line at the end of a table.

@@ -50,11 +50,14 @@ struct Envelope {
     signature: Vec<u8>,
 }
 
+/// The files of a package about itself by name: `+CONTENTS` and others.
+pub type About = BTreeMap<String, Vec<u8>>;
+
 /// What is in a package.
 #[derive(Debug, Default)]
 pub struct Contents {
-    /// The files about the package itself by name: `+CONTENTS` and others.
-    pub about: BTreeMap<String, Vec<u8>>,
+    /// The files about the package itself.
+    pub about: About,
     /// All others, in their order.
     pub members: Vec<Member>,
 }
@@ -175,7 +178,7 @@ impl<'a> Package<'a> {
     ///
     /// # Errors
     /// It is damaged, or `+CONTENTS` is missing.
-    pub fn about(&self) -> Result<BTreeMap<String, Vec<u8>>> {
+    pub fn about(&self) -> Result<About> {
         let mut entries = self.entries(LIMITS)?;
         Ok(read_about(&mut entries)?.0)
     }
@@ -239,10 +242,8 @@ pub fn probe(bytes: &Vec<u8>, limits: Limits) -> Result<usize> {
 }
 
 /// The files about the package, and the first member behind them.
-fn read_about<R: Read>(
-    entries: &mut Entries<Stream<R>>,
-) -> Result<(BTreeMap<String, Vec<u8>>, Option<Entry>)> {
-    let mut about = BTreeMap::new();
+fn read_about<R: Read>(entries: &mut Entries<Stream<R>>) -> Result<(About, Option<Entry>)> {
+    let mut about = About::new();
     let mut total = 0;
     while let Some(entry) = entries.advance()? {
         let name = str::from_utf8(&entry.name).unwrap_or_default();

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, anyhow, ensure};
 use kiln_zstream::fs::tree::{Kind, Time};
 
+use super::archive::About;
 use super::packing_list::{PackingList, below};
 use super::resolve::Present;
 use crate::report::Hint;
@@ -111,7 +112,7 @@ impl Database {
         &mut self,
         area: &mut Area<'_>,
         list: PackingList,
-        about: &BTreeMap<String, Vec<u8>>,
+        about: &About,
         helpers: &BTreeMap<String, Vec<u8>>,
         time: Time,
     ) -> Result<()> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use kiln_zstream::fs::tree::{Attributes, Kind, NodeId, Time};
 
-use super::archive::{Contents, LIMITS, Member, MemberKind, Package};
+use super::archive::{About, Contents, LIMITS, Member, MemberKind, Package};
 use super::database::Database;
 use super::first_boot::{Entry, FirstBoot};
 use super::packing_list::{Check, File, PackingList, Step, below};
@@ -80,7 +80,7 @@ impl<'a> Installer<'a> {
         let Checked { list, script, contents, package } = self.read(planned)?;
         self.check(&list, planned.replaces.as_deref())?;
         let name = &list.name;
-        let mut kept = BTreeMap::new();
+        let mut kept = About::new();
         if let Some(old) = &planned.replaces {
             kept = self.remove(old)?;
         }
@@ -91,9 +91,9 @@ impl<'a> Installer<'a> {
         self.after_files(name, &list, data).context("+INSTALL")?;
 
         let mut about = contents.about;
-        kept.into_iter().for_each(|(file, bytes)| {
+        for (file, bytes) in kept {
             about.entry(file).or_insert(bytes);
-        });
+        }
         let needs = self.needs(&list)?;
         self.owners.extend(list.files().map(|file| (list.absolute(&file.path), name.clone())));
         for step in &list.steps {
@@ -166,7 +166,7 @@ impl<'a> Installer<'a> {
     }
 
     /// Packages are for one system and one kind of machine.
-    fn check_machine(&mut self, about: &BTreeMap<String, Vec<u8>>) -> Result<()> {
+    fn check_machine(&mut self, about: &About) -> Result<()> {
         let Some(info) = about.get("+BUILD_INFO") else { bail!("+BUILD_INFO is missing") };
         let system = value(info, "OPSYS").unwrap_or_default();
         ensure!(system == SYSTEM, "it is made for the system {system:?}, and not for {SYSTEM}");
@@ -374,7 +374,7 @@ impl<'a> Installer<'a> {
         if present || !example.copy {
             return Ok(());
         }
-        let source = list.absolute(&example.example);
+        let source = list.absolute(&example.source);
         let (permissions, contents) = if source == b"/dev/null" {
             (0o644, Kind::File(Arc::new(Vec::new())))
         } else {

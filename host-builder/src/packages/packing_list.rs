@@ -87,7 +87,7 @@ impl PackingList {
             match entry {
                 PlistEntry::Ignore => ignore = true,
                 PlistEntry::Name(name) if list.name.is_empty() => {
-                    list.name = checked_name(&name)?.to_owned();
+                    checked_name(&name)?.clone_into(&mut list.name);
                 }
                 // The first one counts, as to pkg_add.
                 PlistEntry::Cwd(prefix) if list.prefix.is_empty() => list.prefix = checked_prefix(&prefix)?,

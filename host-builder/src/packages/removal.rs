@@ -1,10 +1,11 @@
 //! A package goes out of the tree, because another version takes its place: the steps of pkg_delete.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use anyhow::Result;
-use kiln_zstream::fs::tree::{Content as _, Kind};
+use kiln_zstream::fs::tree::Kind;
 
+use super::archive::About;
 use super::installer::Installer;
 use super::packing_list::{Check, File, PackingList};
 use super::place::{End, below_prefix, resolve};
@@ -20,9 +21,9 @@ const COMPARED: u64 = 16 << 20;
 
 impl Installer<'_> {
     /// Removes an installed package, and gives the files about it that its next version inherits.
-    pub(super) fn remove(&mut self, name: &str) -> Result<BTreeMap<String, Vec<u8>>> {
-        let Some(list) = self.database.packages.get(name).cloned() else { return Ok(BTreeMap::new()) };
-        let mut inherited = BTreeMap::new();
+    pub(super) fn remove(&mut self, name: &str) -> Result<About> {
+        let Some(list) = self.database.packages.get(name).cloned() else { return Ok(About::new()) };
+        let mut inherited = About::new();
         for file in INHERITED {
             if let Some(bytes) = self.database.read(&self.area, name, file)? {
                 inherited.insert(file.to_owned(), bytes);
@@ -69,7 +70,7 @@ impl Installer<'_> {
             return Ok(());
         }
         let place = resolve(&self.area, &path, End::Itself)?;
-        let source = resolve(&self.area, &list.absolute(&example.example), End::Target)?;
+        let source = resolve(&self.area, &list.absolute(&example.source), End::Target)?;
         if self.same_contents(&place, &source)? {
             self.area.remove(&place);
         }
@@ -123,10 +124,9 @@ impl Installer<'_> {
     fn as_brought(&self, place: &[u8], file: &File) -> Result<bool> {
         let Some(node) = self.area.find(place) else { return Ok(false) };
         Ok(match (&self.area.tree.node(node).kind, &file.check) {
-            (Kind::Directory(_), _) => false,
             (Kind::File(contents), Some(Check::Md5(md5))) => md5_of(&**contents)? == *md5,
             (Kind::Symlink(target), Some(Check::Symlink(listed))) => target == listed,
-            (_, Some(_)) => false,
+            (Kind::Directory(_), _) | (_, Some(_)) => false,
             (_, None) => true,
         })
     }

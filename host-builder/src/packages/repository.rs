@@ -25,7 +25,7 @@ const PACKAGE: u64 = 16 << 30;
 /// Most packages of a repository.
 const PACKAGES: usize = 200_000;
 /// How long a server may take until it answers.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A package that a repository has, as its index describes it. What is installed is decided by the package itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,7 +127,7 @@ fn index_files(path: &Path) -> Result<BTreeMap<String, Candidate>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(path)? {
         let name = entry?.file_name();
-        if let Some(name) = name.to_str().filter(|name| name.ends_with(".tgz")) {
+        if let Some(name) = name.to_str().filter(|name| name.strip_suffix(".tgz").is_some()) {
             names.push(name.to_owned());
             ensure!(names.len() <= PACKAGES, "there are more than {PACKAGES} packages");
         }

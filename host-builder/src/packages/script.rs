@@ -69,7 +69,8 @@ pub(super) struct Folder {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Example {
     pub(super) path: Vec<u8>,
-    pub(super) example: Vec<u8>,
+    /// What it is copied from.
+    pub(super) source: Vec<u8>,
     /// Whether it is copied; else it is only counted.
     pub(super) copy: bool,
     pub(super) owner: Owner,
@@ -139,7 +140,7 @@ impl Script {
                 let flags = word(1);
                 let copy = flags.contains('f') || config && (rc_scripts || !flags.contains('r'));
                 let owner = Owner::of([word(3), word(4), word(5)])?;
-                self.files.push(Example { path: path(0)?, example: path(2)?, copy, owner });
+                self.files.push(Example { path: path(0)?, source: path(2)?, copy, owner });
             }
             "PERMS" => self.permissions.push((path(0)?, Owner::of([word(1), word(2), word(3)])?)),
             // pkgsrc registers no shells outside the prefix.
@@ -201,7 +202,9 @@ impl<'a> Documents<'a> {
             let line = line.trim();
             if let Some((tag, helper)) = appended(line) {
                 let known = documents.helpers.iter_mut().find(|(name, ..)| *name == helper);
-                known.into_iter().for_each(|(_, tags, _)| tags.push(tag));
+                if let Some((_, tags, _)) = known {
+                    tags.push(tag);
+                }
             }
             if let Some((command, end)) = here_document(line) {
                 let mut body = String::new();
@@ -393,7 +396,7 @@ fn number_of(text: &str) -> Result<Option<u32>> {
         return Ok(None);
     }
     // The numbers from 2^31 on are those of strangers (illumos MAXUID).
-    let number = text.parse().ok().filter(|&number| number <= i32::MAX as u32);
+    let number = text.parse().ok().filter(|&number: &u32| i32::try_from(number).is_ok());
     number.map(Some).ok_or_else(|| anyhow!("{text:?} is no number of a user or group"))
 }
 

@@ -50,7 +50,7 @@ impl Spool {
                 Err(error) => return Err(error),
             };
             sum.update(&buffer[..got]);
-            self.file.write_all_at(self.end, &buffer[..got])?;
+            self.file.write_all_at(&buffer[..got], self.end)?;
             self.end += got as u64;
         }
         let stored = Stored { file: Arc::clone(&self.file), offset, size: self.end - offset };
@@ -69,7 +69,7 @@ impl Content for Stored {
         while at < self.size {
             let length = usize::try_from(self.size - at).unwrap_or(CHUNK).min(buffer.len());
             let piece = &mut buffer[..length];
-            self.file.read_exact_at(self.offset + at, piece)?;
+            self.file.read_exact_at(piece, self.offset + at)?;
             sink(at, piece)?;
             at += length as u64;
         }
