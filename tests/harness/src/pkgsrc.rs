@@ -316,7 +316,8 @@ pub fn repository(folder: &Path, packages: &[Package], key: Option<&Key>, index:
     }
     if let Some(index) = index {
         let text: String = packages.iter().map(Package::summary).collect();
-        let bytes = if index.ends_with(".gz") { gzip(text.as_bytes()) } else { text.into_bytes() };
+        let bytes =
+            if index.strip_suffix(".gz").is_some() { gzip(text.as_bytes()) } else { text.into_bytes() };
         fs::write(folder.join(index), bytes).expect("an index can be written");
     }
 }
