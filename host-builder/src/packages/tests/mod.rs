@@ -52,14 +52,16 @@ fn unpack(area: &mut Area<'_>, kit: &[u8]) {
         let mut entry = entry.unwrap();
         let path = entry.path_bytes().into_owned();
         let mode = entry.header().mode().unwrap() as u16;
-        let kind = match entry.link_name_bytes().filter(|_| entry.header().entry_type().is_symlink()) {
-            Some(target) => Kind::Symlink(target.into_owned()),
-            None => {
+        let is_link = entry.header().entry_type().is_symlink();
+        let target = entry.link_name_bytes().filter(|_| is_link).map(std::borrow::Cow::into_owned);
+        let kind = target.map_or_else(
+            || {
                 let mut bytes = Vec::new();
                 entry.read_to_end(&mut bytes).unwrap();
                 Kind::File(Arc::new(bytes))
-            }
-        };
+            },
+            Kind::Symlink,
+        );
         area.put(&path, attributes(mode, 0, 0, TIME), kind).unwrap();
     }
 }
