@@ -131,7 +131,7 @@ enum Contents {
     /// There was none yet.
     Unknown,
     FileSystem(Box<Objects<NoStore>>),
-    Volume(VolumeCheck),
+    Volume(Box<VolumeCheck>),
 }
 
 impl Contents {
@@ -145,7 +145,7 @@ impl Contents {
             if matches!(self, Self::Unknown) {
                 let is_volume = begin.as_ref().is_some_and(|begin| begin.objset_type == ObjsetType::Volume);
                 *self = if is_volume {
-                    Self::Volume(VolumeCheck::new())
+                    Self::Volume(Box::new(VolumeCheck::new()))
                 } else {
                     Self::FileSystem(Box::new(Objects::new(NoStore)))
                 };
@@ -226,17 +226,13 @@ fn present(path: &Path, checked: &Checked, report: &Report) -> Result<()> {
             "notes": notes,
         }));
     }
-    let mut text = String::new();
-    for finding in findings {
-        text.push_str(&format!("{name}: {finding}\n"));
-    }
-    for note in notes {
-        text.push_str(&format!("{name}: note: {note}\n"));
-    }
+    let lines =
+        findings.iter().map(ToString::to_string).chain(notes.iter().map(|note| format!("note: {note}")));
     let verdict = match findings.len() {
         0 => "ok".to_owned(),
         1 => "1 finding".to_owned(),
         count => format!("{count} findings"),
     };
-    output::text(&format!("{text}{name}: {verdict}\n"))
+    let lines: Vec<String> = lines.chain([verdict]).map(|line| format!("{name}: {line}\n")).collect();
+    output::text(&lines.concat())
 }
