@@ -11,7 +11,7 @@ use tracing_subscriber::filter::LevelFilter;
 use crate::report::{self, Hint, Report};
 use crate::{
     cat, convert, create_seed, create_smf_repo, dehole, demo, diff, inspect, ls, metadata, retro, staging,
-    verify,
+    verify, zstream,
 };
 
 /// Builds SmartOS and Triton images on any machine: no root, no mounts, no ZFS, no SmartOS, and the same bytes from
@@ -43,6 +43,7 @@ enum Command {
     CreateSeed(Box<create_seed::Arguments>),
     CreateSmfRepo(create_smf_repo::Arguments),
     Dehole(dehole::Arguments),
+    Zstream(zstream::Arguments),
     Demo(demo::Arguments),
     Metadata(metadata::Arguments),
 }
@@ -117,6 +118,7 @@ fn dispatch(command: Command, report: &Report) -> Result<Ending> {
         Command::CreateSeed(arguments) => create_seed::run(&arguments, report),
         Command::CreateSmfRepo(arguments) => create_smf_repo::run(&arguments, report),
         Command::Dehole(arguments) => dehole::run(&arguments, report),
+        Command::Zstream(arguments) => zstream::run(&arguments, report),
         Command::Demo(arguments) => demo::run(&arguments, report),
         Command::Metadata(arguments) => metadata::run(arguments, report),
     }

@@ -41,3 +41,4 @@ pub mod tarball;
 mod units;
 mod verify;
 pub mod zone;
+mod zstream;

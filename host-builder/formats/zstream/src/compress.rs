@@ -18,7 +18,7 @@ pub(crate) fn expand(compression: u8, input: &[u8], output: &mut [u8]) -> Result
         5..=13 => ("gzip", zlib(input, output)),
         14 => ("zle", zle(input, output)),
         15 => ("lz4", lz4(input, output)),
-        16 => return Err(Failure::Unsupported("blocks compressed with zstd; send the stream without -c")),
+        16 => ("zstd", zstd(input, output)),
         _ => return Err(Failure::Unsupported("blocks compressed with an unknown algorithm")),
     };
     done.ok_or(Failure::Corrupt(name))
@@ -41,6 +41,17 @@ fn lz4(input: &[u8], output: &mut [u8]) -> Option<()> {
     let (length, rest) = input.split_first_chunk()?;
     let block = rest.get(..u32::from_be_bytes(*length) as usize)?;
     let expanded = lz4_flex::block::decompress_into(block, output).ok()?;
+    (expanded == output.len()).then_some(())
+}
+
+/// A zstd frame without its magic number, behind its length as a big-endian number and a word of version and level (OpenZFS
+/// `module/zstd/zfs_zstd.c`).
+fn zstd(input: &[u8], output: &mut [u8]) -> Option<()> {
+    const MAGIC: [u8; 4] = 0xfd2f_b528_u32.to_le_bytes();
+    let (length, rest) = input.split_first_chunk()?;
+    let frame = rest.get(4..)?.get(..u32::from_be_bytes(*length) as usize)?;
+    let whole = [&MAGIC[..], frame].concat();
+    let expanded = ruzstd::decoding::FrameDecoder::new().decode_all(&whole, output).ok()?;
     (expanded == output.len()).then_some(())
 }
 
@@ -125,6 +136,24 @@ mod tests {
     }
 
     #[test]
+    fn zstd_behind_its_header_and_before_padding() {
+        // "abc" 100 times by zstd 1.5 at level 3, as ZFS has it do: no magic number, no size, no checksum.
+        const FRAME: &[u8] =
+            &[0x00, 0x58, 0x55, 0x00, 0x00, 0x18, 0x61, 0x62, 0x63, 0x01, 0x00, 0x26, 0xaa, 0x6e, 0x08];
+        let mut input = (FRAME.len() as u32).to_be_bytes().to_vec();
+        input.extend([0, 1, 5, 3]);
+        input.extend(FRAME);
+        input.resize(512, 0);
+        assert_eq!(expanded(16, &input, 300), Ok(b"abc".repeat(100)));
+        assert_eq!(expanded(16, &input, 299), Err(Failure::Corrupt("zstd")));
+        assert_eq!(expanded(16, &input, 301), Err(Failure::Corrupt("zstd")));
+        input[3] -= 1;
+        assert_eq!(expanded(16, &input, 300), Err(Failure::Corrupt("zstd")));
+        assert_eq!(expanded(16, &[0xff; 16], 300), Err(Failure::Corrupt("zstd")));
+        assert_eq!(expanded(16, &[0; 7], 300), Err(Failure::Corrupt("zstd")));
+    }
+
+    #[test]
     fn gzip_before_padding() {
         let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::new(6));
         encoder.write_all(&block()).unwrap();
@@ -175,7 +204,6 @@ mod tests {
     #[test]
     fn others_are_named() {
         assert_eq!(expanded(2, b"plain and more", 5), Ok(b"plain".to_vec()));
-        assert!(matches!(expanded(16, &[], 5), Err(Failure::Unsupported(words)) if words.contains("zstd")));
         assert!(matches!(expanded(99, &[], 5), Err(Failure::Unsupported(_))));
     }
 }

@@ -19,6 +19,7 @@ pub mod checksum;
 mod compress;
 pub mod dehole;
 mod error;
+mod finding;
 pub mod fs;
 pub mod reader;
 pub mod record;
@@ -29,6 +30,7 @@ pub mod zap;
 pub mod zero;
 
 pub use error::{Error, ErrorKind, Result};
+pub use finding::{Finding, Harm};
 pub use reader::StreamReader;
 pub use record::{Features, Record};
 pub use writer::StreamWriter;

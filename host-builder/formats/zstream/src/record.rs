@@ -33,6 +33,12 @@ pub mod object_type {
     pub const MASTER_NODE: u32 = 21;
     /// The name table of files that were removed while they were open.
     pub const DELETE_QUEUE: u32 = 22;
+    /// An access control list in an object of its own, in the form of file systems before version 3.
+    pub const OLD_ACL: u32 = 18;
+    /// An access control list in an object of its own.
+    pub const ACL: u32 = 33;
+    /// The names of domains of other systems, by which FUIDs name users.
+    pub const FUID_TABLE: u32 = 35;
     /// The name table from which the next two are found.
     pub const SA_MASTER_NODE: u32 = 45;
     /// The name table of attributes.
@@ -43,6 +49,32 @@ pub mod object_type {
     pub const ZVOL: u32 = 23;
     /// The name table with the properties of a volume.
     pub const ZVOL_PROP: u32 = 24;
+
+    /// A type in words; `None` for types that are none of file systems and volumes.
+    pub fn name(code: u32) -> Option<&'static str> {
+        Some(match code {
+            FILE => "file",
+            DIRECTORY => "folder",
+            MASTER_NODE => "master node",
+            DELETE_QUEUE => "delete queue",
+            OLD_ACL => "old access control list",
+            ACL => "access control list",
+            FUID_TABLE => "domains",
+            SA_MASTER_NODE => "attribute tables",
+            SA_REGISTRY => "attribute registry",
+            SA_LAYOUTS => "attribute layouts",
+            ZVOL => "volume",
+            ZVOL_PROP => "volume properties",
+            _ => return None,
+        })
+    }
+
+    /// Whether the contents of such an object are a name table.
+    pub fn is_table(code: u32) -> bool {
+        const TABLES: [u32; 7] =
+            [DIRECTORY, MASTER_NODE, DELETE_QUEUE, SA_MASTER_NODE, SA_REGISTRY, SA_LAYOUTS, ZVOL_PROP];
+        TABLES.contains(&code)
+    }
 }
 
 /// What a snapshot holds (offset 32 of BEGIN; illumos `dmu_objset_type_t`).
@@ -84,12 +116,18 @@ pub struct Features(pub u32);
 impl Features {
     /// Objects may have spill blocks: every file system of version 5 says so.
     pub const SA_SPILL: Self = Self(1 << 2);
+    /// Blocks may be references to others, in WRITE_BYREF records (`zfs send -D`).
+    pub const DEDUP: Self = Self(1 << 0);
     /// Blocks may be larger than [`MAX_PLAIN_BLOCK_SIZE`].
     pub const LARGE_BLOCKS: Self = Self(1 << 19);
     /// The rest of an interrupted stream, which begins in the middle (`zfs send -t`).
     pub const RESUMING: Self = Self(1 << 20);
     /// Parts of the contents left out on purpose.
     pub const REDACTED: Self = Self(1 << 21);
+    /// Dnodes may take more than one slot.
+    pub const LARGE_DNODE: Self = Self(1 << 23);
+    /// Name tables of one block may be larger than [`MAX_PLAIN_BLOCK_SIZE`].
+    pub const LARGE_MICROZAP: Self = Self(1 << 29);
     /// Encrypted blocks as they stand on the sender's disk.
     pub const RAW: Self = Self(1 << 24);
 
@@ -122,6 +160,20 @@ impl Features {
     #[must_use]
     pub fn unknown(self) -> Self {
         Self(Self::NAMES.iter().fold(self.0, |left, &(bit, _)| left & !(1 << bit)))
+    }
+
+    /// What flags without a name mean to who has such a stream: which they are, and who sends them.
+    fn unknown_senders(self) -> String {
+        let unknown = self.unknown();
+        let mut words = format!("the stream has features that are not known here ({unknown}): ");
+        // illumos `sys/zfs_ioctl.h` reserves bits 3 to 15 and 18 for others.
+        words.push_str(match unknown.0 {
+            closed if closed & !0xfff8 == 0 => "closed systems such as Oracle Solaris send them",
+            delphix if delphix == 1 << 18 => "the systems of Delphix send it",
+            _ => "a newer ZFS sends them",
+        });
+        words.push_str("; send the snapshot from illumos or OpenZFS, without -w, -L, -e and -c");
+        words
     }
 
     /// True when a receiver of May 2013 takes a stream with these flags.
@@ -182,8 +234,10 @@ pub enum Record {
     Spill {
         /// The object it belongs to.
         object: u64,
-        /// Its length in bytes.
+        /// Its length in bytes once decompressed, 1 to [`MAX_BLOCK_SIZE`].
         length: u64,
+        /// Compression of the payload, 0 for none.
+        compression: u8,
     },
     /// A small block; the payload is its contents as the sender stored them, padded to a multiple of 8.
     WriteEmbedded(WriteEmbedded),
@@ -359,11 +413,9 @@ fn decode_as<O: Order>(bytes: &[u8; RECORD_SIZE]) -> Result<(Record, u64), Undec
             let body: &wire::Spill<O> = prefix(bytes, 8);
             let length = body.length.get();
             block_length("SPILL", length)?;
-            let payload = match body.compressed_length.get() {
-                0 => length,
-                compressed => compressed,
-            };
-            Ok((Record::Spill { object: body.object.get(), length }, payload_length("SPILL", payload)?))
+            let payload = if body.compression == 0 { length } else { body.compressed_length.get() };
+            let record = Record::Spill { object: body.object.get(), length, compression: body.compression };
+            Ok((record, payload_length("SPILL", payload)?))
         }
         kind::WRITE_EMBEDDED => write_embedded(prefix::<wire::WriteEmbedded<O>>(bytes, 8)),
         kind::OBJECT_RANGE => Err(Undecodable::Unsupported(
@@ -398,16 +450,16 @@ fn begin<O: Order>(body: &wire::Begin<O>, payload: u32) -> Result<(Record, u64),
     let features = Features((version >> 2) as u32);
     if features.contains(Features::RAW) {
         return Err(Undecodable::Unsupported(
-            "this is a raw stream of an encrypted dataset, which only ZFS with its key can read".into(),
+            "this is a raw stream (zfs send -w) of an encrypted dataset, which only ZFS with its key can read".into(),
         ));
     }
     if features.contains(Features::REDACTED) {
         return Err(Undecodable::Unsupported(
-            "this is a redacted stream, with parts left out on purpose".into(),
+            "this is a redacted stream (zfs send --redact), with parts left out on purpose".into(),
         ));
     }
     if features.unknown() != Features::default() {
-        return Err(Undecodable::Unsupported(format!("unknown feature flags ({})", features.unknown())));
+        return Err(Undecodable::Unsupported(features.unknown_senders()));
     }
     let name = body.to_name.split(|&byte| byte == 0).next().unwrap_or_default();
     let begin = Begin {

@@ -46,6 +46,8 @@ pub struct ObjectHeader {
     pub block_size: u32,
     /// Type of its bonus buffer, 0 for none.
     pub bonus_type: u32,
+    /// Slots of 512 bytes that its dnode takes. More than 1 needs [`Features::LARGE_DNODE`].
+    pub dnode_slots: u8,
 }
 
 /// Writes a plain stream in little-endian byte order, with no feature flags but those of 2010 and without checksums in records: what
@@ -104,6 +106,8 @@ impl<W: Write> StreamWriter<W> {
         body.block_size = header.block_size.into();
         body.bonus_type = header.bonus_type.into();
         body.bonus_length = (bonus.len() as u32).into();
+        // What was padding in 2013 stays zero where it says nothing.
+        body.dnode_slots = if header.dnode_slots > 1 { header.dnode_slots } else { 0 };
         body.to_guid = self.to_guid.into();
         self.push(kind::OBJECT, &body, bonus)
     }

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use super::acl::{self, MAX_ENTRIES};
 use super::plan::{Place, Plan, Role};
-use super::sa::{self, Numbering};
+use super::sa::{self, Layout, Numbering, Schema};
 use super::tree::{Attributes, Content, Kind, Node, NodeId, Tree};
 use super::znode::{Encoded, Znode};
 use crate::record::object_type;
@@ -30,6 +31,22 @@ pub struct Image {
     pub contents: Option<Arc<dyn Content>>,
 }
 
+/// Why something in a tree cannot become an object.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ImageError {
+    /// A folder whose names no table takes.
+    #[error(transparent)]
+    Names(#[from] ZapError),
+    /// An access control list with entries that do not exist, or too many.
+    #[error("its access control list has entries that are none, or more than {MAX_ENTRIES} of them")]
+    List,
+    /// An access control list that a file system of version 4 would keep in an object of its own.
+    #[error(
+        "its access control list does not fit a file system of version 4 as kiln writes it: take version 5"
+    )]
+    LongList,
+}
+
 /// Makes the objects of a tree, one by one.
 pub struct Images<'a> {
     /// The tree.
@@ -41,22 +58,41 @@ pub struct Images<'a> {
 }
 
 /// How a file system keeps the attributes of files.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Form {
     /// In bonus buffers of the old form.
     Old,
-    /// As system attributes.
-    Attributes(Numbering),
+    /// As system attributes. The table of layouts is that of a new file system, or of one that lacks some of those that are needed.
+    Attributes(Numbering, Option<zap::Table>),
+}
+
+impl Form {
+    /// As system attributes, with the layouts that the nodes of a tree need.
+    pub fn attributes(tree: &Tree, plan: &Plan, schema: &Schema) -> Self {
+        let mut used = vec![sa::plain()];
+        let mut note = |layout: Layout| {
+            if !used.contains(&layout) {
+                used.push(layout);
+            }
+        };
+        for node in std::iter::once(tree.root()).chain(tree.walk().map(|step| step.node)) {
+            let (layout, spilled) = znode(tree, plan, node).layouts();
+            note(layout);
+            spilled.into_iter().for_each(&mut note);
+        }
+        let (numbering, table) = schema.numbering(&used);
+        Self::Attributes(numbering, table)
+    }
 }
 
 impl Images<'_> {
     /// The object with this number and role.
     ///
     /// # Errors
-    /// [`ZapError::Collisions`] when the names in a folder have too many equal hashes.
-    pub fn image(&self, object: u64, role: Role) -> Result<Image, ZapError> {
+    /// [`ImageError`].
+    pub fn image(&self, object: u64, role: Role) -> Result<Image, ImageError> {
         let fixed = self.plan.fixed;
-        match role {
+        let image = match role {
             Role::Master => {
                 let mut entries = vec![
                     ("VERSION", if fixed.attributes.is_some() { 5 } else { 4 }),
@@ -82,17 +118,27 @@ impl Images<'_> {
             }
             Role::Registry => table(object, object_type::SA_REGISTRY, &sa::registry(), false),
             // ZFS takes this table for a fat one without looking.
-            Role::Layouts => layouts(object, &sa::layouts()),
+            Role::Layouts => match &self.form {
+                Form::Attributes(_, Some(layouts)) => table(object, object_type::SA_LAYOUTS, layouts, true),
+                _ => table(object, object_type::SA_LAYOUTS, &zap::Table::new(), true),
+            },
             Role::DeleteQueue => table(object, object_type::DELETE_QUEUE, &zap::Table::new(), false),
-            Role::Node(id) => self.node(id),
+            Role::Node(id) => return self.node(id),
             Role::ExtendedDirectory(id) => self.extended_directory(object, id),
             Role::Extended(id, number) => Ok(self.extended(object, id, number)),
-        }
+        };
+        Ok(image?)
     }
 
-    fn node(&self, id: NodeId) -> Result<Image, ZapError> {
+    fn node(&self, id: NodeId) -> Result<Image, ImageError> {
         let (node, place) = (self.tree.node(id), self.plan.place(id));
-        let mut znode = znode(node, place);
+        let mut znode = znode(self.tree, self.plan, id);
+        if node.acl.as_ref().is_some_and(|list| !acl::is_sound(list)) {
+            return Err(ImageError::List);
+        }
+        if self.form == Form::Old && !znode.fits_old() {
+            return Err(ImageError::LongList);
+        }
         match &node.kind {
             Kind::Directory(entries) => {
                 let mut names = zap::Table::new();
@@ -115,13 +161,16 @@ impl Images<'_> {
 
     fn extended_directory(&self, object: u64, id: NodeId) -> Result<Image, ZapError> {
         let (node, place) = (self.tree.node(id), self.plan.place(id));
+        let files = &self.plan.extended[&id];
         let mut names = zap::Table::new();
         for (number, name) in node.extended.keys().enumerate() {
-            names.insert(name, self.plan.extended[&id][number] | 0o10 << 60)?;
+            if let Some(file) = files.get(&number) {
+                names.insert(name, file | 0o10 << 60)?;
+            }
         }
         let mut image = table(object, object_type::DIRECTORY, &names, false)?;
         let place = Place { object, parent: place.object, links: 2, extended: 0, ..*place };
-        let size = node.extended.len() as u64 + 2;
+        let size = files.len() as u64 + 2;
         self.describe(&mut image, &extended_znode(node, &place, EXTENDED_DIRECTORY_MODE, size));
         Ok(image)
     }
@@ -136,7 +185,8 @@ impl Images<'_> {
 
     /// Whatever is not a folder. Its contents are those given, or those that its attributes need.
     fn file(&self, object: u64, znode: &Znode, contents: Option<Arc<dyn Content>>) -> Image {
-        let header = ObjectHeader { object, object_type: object_type::FILE, block_size: 512, bonus_type: 0 };
+        let object_type = object_type::FILE;
+        let header = ObjectHeader { object, object_type, block_size: 512, bonus_type: 0, dnode_slots: 1 };
         let mut image = Image { header, bonus: Vec::new(), spill: None, znode: None, contents };
         self.describe(&mut image, znode);
         let size = image.contents.as_ref().map_or(0, |contents| contents.size());
@@ -146,9 +196,9 @@ impl Images<'_> {
 
     /// Adds the attributes of an object.
     fn describe(&self, image: &mut Image, znode: &Znode) {
-        let Encoded { bonus_type, bonus, spill, contents } = match self.form {
+        let Encoded { bonus_type, bonus, spill, contents } = match &self.form {
             Form::Old => znode.to_old(),
-            Form::Attributes(numbering) => znode.to_attributes(numbering),
+            Form::Attributes(numbering, _) => znode.to_attributes(numbering),
         };
         image.znode = Some(znode.clone());
         image.header.bonus_type = bonus_type;
@@ -165,9 +215,28 @@ fn block_size(size: u64) -> u32 {
 }
 
 /// The attributes of a node; of folders and files all but the size.
-pub fn znode(node: &Node, place: &Place) -> Znode {
-    let Attributes { permissions, uid, gid, accessed, modified, changed, created } = node.attributes;
-    let mode = u64::from(node.kind.code()) << 12 | u64::from(permissions & 0o7777);
+fn znode(tree: &Tree, plan: &Plan, id: NodeId) -> Znode {
+    let node = tree.node(id);
+    let inherited = plan.inherited.get(&id);
+    let packed = inherited.and_then(|inherited| inherited.packed.as_ref());
+    Znode {
+        acl: node.acl.clone(),
+        flags: Znode::flags(mode(node), node.acl.as_deref(), false),
+        packed: packed.map(|(bytes, _)| bytes.clone()),
+        spills: inherited.is_some_and(|inherited| inherited.spills),
+        ..plain_znode(node, plan.place(id))
+    }
+}
+
+/// Type and permissions.
+fn mode(node: &Node) -> u64 {
+    u64::from(node.kind.code()) << 12 | u64::from(node.attributes.permissions & 0o7777)
+}
+
+/// The attributes that a node has whatever it was before, with a list that says no more than its mode.
+fn plain_znode(node: &Node, place: &Place) -> Znode {
+    let Attributes { permissions: _, uid, gid, accessed, modified, changed, created } = node.attributes;
+    let mode = mode(node);
     let (mut device, mut target) = (None, None);
     match &node.kind {
         Kind::CharacterDevice(numbers) | Kind::BlockDevice(numbers) => device = Some(*numbers),
@@ -182,26 +251,19 @@ pub fn znode(node: &Node, place: &Place) -> Znode {
         links: place.links,
         uid: uid.into(),
         gid: gid.into(),
-        flags: Znode::flags(mode, false),
+        flags: Znode::flags(mode, None, false),
         times: [accessed, modified, changed, created],
         extended: place.extended,
         device,
         target,
-        packed: None,
+        ..Znode::default()
     }
 }
 
 /// The attributes of extended attributes, which are those of what has them but for kind, mode and size.
 fn extended_znode(node: &Node, place: &Place, mode: u64, size: u64) -> Znode {
-    Znode { mode, size, flags: Znode::flags(mode, true), device: None, target: None, ..znode(node, place) }
-}
-
-/// The table of layouts.
-///
-/// # Errors
-/// None that can happen: the numbers of layouts do not collide.
-pub fn layouts(object: u64, table_of_layouts: &zap::Table) -> Result<Image, ZapError> {
-    table(object, object_type::SA_LAYOUTS, table_of_layouts, true)
+    let flags = Znode::flags(mode, None, true);
+    Znode { mode, size, flags, device: None, target: None, ..plain_znode(node, place) }
 }
 
 fn numbers(entries: &[(&str, u64)]) -> zap::Table {
@@ -224,7 +286,13 @@ fn table(object: u64, object_type: u32, names: &zap::Table, fat: bool) -> Result
         }
     };
     Ok(Image {
-        header: ObjectHeader { object, object_type, block_size: blocks.block_size, bonus_type: 0 },
+        header: ObjectHeader {
+            object,
+            object_type,
+            block_size: blocks.block_size,
+            bonus_type: 0,
+            dnode_slots: 1,
+        },
         bonus: Vec::new(),
         spill: None,
         znode: None,

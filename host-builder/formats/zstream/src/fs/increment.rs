@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io::{self, Write};
 
 use super::blocks::Blocks;
-use super::image::{self, Form, Image, Images, MAX_BLOCK};
+use super::image::{Form, Image, Images, MAX_BLOCK};
 use super::objects::{Object, Objects, Store};
-use super::plan::{Numbers, Plan, Role};
+use super::plan::{Inherited, Numbers, Plan, Role};
 use super::reader::{FileSystem, Seat};
-use super::tree::{Kind, NodeId, Time, Tree};
+use super::tree::{Content, Kind, NodeId, Time, Tree};
 use super::writer::{Summary, unreadable, unwritable};
 use super::znode::Znode;
 use crate::checksum::ByteOrder;
@@ -50,7 +50,10 @@ pub fn write_increment<W: Write, S: Store + Send + Sync + 'static>(
     if options.to_guid == from_guid {
         return Err(invalid("a snapshot and its origin cannot have the same GUID"));
     }
-    let features = if origin.version >= 5 { Features::SA_SPILL } else { Features::default() };
+    let mut features = if origin.version >= 5 { Features::SA_SPILL } else { Features::default() };
+    if origin.objects.iter().any(|(_, object)| object.dnode_slots > 1) {
+        features.0 |= Features::LARGE_DNODE.0;
+    }
     let begin = BeginOptions {
         to_name: options.to_name.clone(),
         to_guid: options.to_guid,
@@ -63,17 +66,17 @@ pub fn write_increment<W: Write, S: Store + Send + Sync + 'static>(
 
     let matches = Matches::between(tree, origin);
     let tree = &matches.with_known_times(tree, origin);
-    let mut numbers = Kept::new(origin, &matches);
+    let mut numbers = Kept::new(tree, origin, &matches);
     let plan = Plan::with(tree, origin.fixed, &mut numbers);
     let mut difference =
         Difference { stream, tree, origin: &origin.objects, blocks: Blocks::default(), sent: 0 };
 
-    let (form, layouts) = form(tree, &plan, origin);
-    let images = Images { tree, plan: &plan, form };
+    let form = form(tree, &plan, origin);
     let mut roles = plan.objects.clone();
-    if let (Some(_), Some(objects)) = (&layouts, origin.fixed.attributes) {
+    if let (Form::Attributes(_, Some(_)), Some(objects)) = (&form, origin.fixed.attributes) {
         roles.insert(objects.layouts, Role::Layouts);
     }
+    let images = Images { tree, plan: &plan, form };
     let kept: HashMap<u64, &Seat> =
         matches.0.values().map(|&old| &origin.places[old.index()]).map(|seat| (seat.object, seat)).collect();
     let mut gone = gone(origin, &roles).into_iter().peekable();
@@ -81,10 +84,7 @@ pub fn write_increment<W: Write, S: Store + Send + Sync + 'static>(
         while let Some((first, count)) = gone.next_if(|&(first, _)| first < object) {
             difference.stream.free_objects(first, count)?;
         }
-        let image = match (role, &layouts) {
-            (Role::Layouts, Some(table)) => image::layouts(object, table),
-            _ => images.image(object, role),
-        };
+        let image = images.image(object, role);
         let image = image.map_err(|error| unwritable(&difference.stream, tree, role, &error))?;
         let before = match role {
             Role::Node(_) => kept.get(&object).map(|seat| &seat.znode),
@@ -186,18 +186,41 @@ fn looks(tree: &Tree, node: NodeId) -> Option<(u64, Time)> {
 }
 
 /// The origin's numbers for what is kept, new ones above all of them for the rest.
-struct Kept<'a> {
-    seats: HashMap<NodeId, &'a Seat>,
+struct Kept<'a, S> {
+    tree: &'a Tree,
+    origin: &'a FileSystem<S>,
+    /// The nodes of the origin.
+    before: &'a HashMap<NodeId, NodeId>,
     next: u64,
     generation: u64,
 }
 
-impl<'a> Kept<'a> {
-    fn new<S: Store>(origin: &'a FileSystem<S>, matches: &Matches) -> Self {
-        let seats = matches.0.iter().map(|(&new, &old)| (new, &origin.places[old.index()])).collect();
-        let next = origin.objects.iter().last().map_or(1, |(number, _)| number + 1);
+impl<'a, S: Store> Kept<'a, S> {
+    fn new(tree: &'a Tree, origin: &'a FileSystem<S>, matches: &'a Matches) -> Self {
+        let next =
+            origin.objects.iter().last().map_or(1, |(number, last)| number + u64::from(last.dnode_slots));
         let generation = origin.places.iter().map(|seat| seat.znode.generation).max().unwrap_or(0);
-        Self { seats, next, generation: generation.wrapping_add(1).max(1) }
+        let generation = generation.wrapping_add(1).max(1);
+        Self { tree, origin, before: &matches.0, next, generation }
+    }
+
+    fn seat(&self, node: NodeId) -> Option<&'a Seat> {
+        self.before.get(&node).map(|old| &self.origin.places[old.index()])
+    }
+
+    /// Whether an object has a spill block in the origin.
+    fn spills(&self, object: u64) -> bool {
+        self.origin.objects.get(object).is_some_and(|object| object.spill.is_some())
+    }
+
+    /// Whether a node still has the extended attributes that the origin has among its own.
+    fn keeps_packed(&self, node: NodeId, seat: &Seat) -> bool {
+        let (now, before) = (&self.tree.node(node).extended, self.before.get(&node));
+        let before = before.map(|old| &self.origin.tree.node(*old).extended);
+        seat.packed.iter().all(|name| {
+            let (now, before) = (now.get(name), before.and_then(|before| before.get(name)));
+            now.zip(before).is_some_and(|(now, before)| same_bytes(&**now, &**before))
+        })
     }
 
     fn take(&mut self) -> u64 {
@@ -206,46 +229,63 @@ impl<'a> Kept<'a> {
     }
 }
 
-impl Numbers for Kept<'_> {
+impl<S: Store> Numbers for Kept<'_, S> {
     fn node(&mut self, node: NodeId) -> (u64, u64) {
-        match self.seats.get(&node) {
+        match self.seat(node) {
             Some(seat) => (seat.object, seat.znode.generation),
             None => (self.take(), self.generation),
         }
     }
 
     fn parent(&self, node: NodeId) -> Option<u64> {
-        self.seats.get(&node).map(|seat| seat.znode.parent)
+        self.seat(node).map(|seat| seat.znode.parent)
     }
 
     fn extended_directory(&mut self, node: NodeId) -> u64 {
-        match self.seats.get(&node).map(|seat| seat.znode.extended) {
-            Some(object) if object != 0 => object,
+        match self.seat(node).map(|seat| seat.znode.extended) {
+            // Receivers differ in what becomes of a spill block that is not sent again.
+            Some(object) if object != 0 && !self.spills(object) => object,
             _ => self.take(),
         }
     }
 
     fn extended(&mut self, node: NodeId, name: &[u8]) -> u64 {
-        match self.seats.get(&node).and_then(|seat| seat.extended.get(name)) {
-            Some(&object) => object,
-            None => self.take(),
+        match self.seat(node).and_then(|seat| seat.extended.get(name)) {
+            Some(&object) if !self.spills(object) => object,
+            _ => self.take(),
         }
+    }
+
+    fn inherited(&mut self, node: NodeId) -> Inherited {
+        let Some(seat) = self.seat(node) else { return Inherited::default() };
+        let packed = seat.znode.packed.as_ref().filter(|_| self.keeps_packed(node, seat));
+        let packed = packed.map(|bytes| (bytes.clone(), seat.packed.clone()));
+        Inherited { packed, spills: self.spills(seat.object) }
     }
 }
 
-/// How attributes are to be kept, and the origin's table of layouts when it has to have more.
-fn form<S>(tree: &Tree, plan: &Plan, origin: &FileSystem<S>) -> (Form, Option<zap::Table>) {
-    let schema =
-        origin.schema.as_ref().filter(|schema| origin.fixed.attributes.is_some() && schema.has_layouts());
-    let Some(schema) = schema else { return (Form::Old, None) };
-    let mut used = BTreeSet::new();
-    for step in tree.walk() {
-        let (layout, spilled) = image::znode(tree.node(step.node), plan.place(step.node)).layouts();
-        used.extend([Some(layout), spilled].into_iter().flatten());
+/// Whether two contents are equal; what cannot be read is equal to nothing. Meant for the small ones of extended attributes.
+fn same_bytes(one: &dyn Content, other: &dyn Content) -> bool {
+    let bytes = |content: &dyn Content| {
+        let mut pieces = Vec::new();
+        let given = content.give(&mut |offset, piece| {
+            pieces.resize(offset as usize, 0);
+            pieces.extend_from_slice(piece);
+            Ok(())
+        });
+        pieces.resize(content.size() as usize, 0);
+        given.ok().map(|()| pieces)
+    };
+    one.size() == other.size() && bytes(one).is_some_and(|one| bytes(other) == Some(one))
+}
+
+/// How attributes are to be kept.
+fn form<S>(tree: &Tree, plan: &Plan, origin: &FileSystem<S>) -> Form {
+    let schema = origin.schema.as_ref();
+    match schema.filter(|schema| origin.fixed.attributes.is_some() && schema.has_layouts()) {
+        Some(schema) => Form::attributes(tree, plan, schema),
+        None => Form::Old,
     }
-    used.insert(super::sa::Layout::Plain);
-    let (numbering, table) = schema.numbering(&used);
-    (Form::Attributes(numbering), table)
 }
 
 /// Ranges of objects of the origin's nodes that are objects no more.
@@ -283,12 +323,14 @@ impl<W: Write, S: Store> Difference<'_, W, S> {
         let number = image.header.object;
         let old = origin.get(number).filter(|old| old.object_type == image.header.object_type);
         let Some(old) = old else { return self.whole(role, &image) };
+        // With another size of its dnode a receiver would make it anew, without its contents.
+        image.header.dnode_slots = old.dnode_slots;
         let same_attributes = match (before, &image.znode) {
             (Some(before), Some(now)) => {
-                // Flags and list are not compared: they are the origin's own affair as long as the mode is the same. Links are
-                // kept only with their targets, which old ones may have as contents.
-                let Znode { flags, packed, target, .. } = now.clone();
-                Znode { flags, target, packed, ..before.clone() } == *now
+                // Flags are not compared: they are the origin's own affair as long as mode and list are the same. Links are kept
+                // only with their targets, which old ones may have as contents.
+                let Znode { flags, target, spills, .. } = now.clone();
+                Znode { flags, target, spills, ..before.clone() } == *now
             }
             (None, None) => true,
             _ => false,

@@ -3,9 +3,11 @@
 mod acl;
 mod blocks;
 mod check;
+mod describe;
 mod image;
 mod increment;
 pub mod objects;
+mod packed;
 mod plan;
 mod reader;
 mod sa;
@@ -13,7 +15,10 @@ pub mod tree;
 mod writer;
 mod znode;
 
-pub use check::{Finding, Harm, check};
+pub use crate::finding::{Finding, Harm};
+pub use acl::Ace;
+pub use check::check;
+pub use describe::{Describer, Facts, More, Spilled};
 pub use increment::{IncrementOptions, write_increment};
 pub use objects::Objects;
 pub use reader::{FileSystem, ReadError, read};

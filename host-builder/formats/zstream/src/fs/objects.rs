@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
+use std::sync::Arc;
 
 use crate::checksum::ByteOrder;
 use crate::compress::{Failure, expand};
@@ -12,6 +13,10 @@ use crate::zap::BlockSource;
 use crate::zero::is_zero;
 
 use super::znode::BONUS_ZNODE;
+
+/// The most memory that name tables and attributes may take, in bytes. A folder of a million files takes an eighth of it; streams that
+/// are made to fill memory with compressed blocks end here.
+const MAX_HELD: u64 = 512 << 20;
 
 /// Where the blocks of files are kept while a stream is read. Blocks of name tables are kept in memory.
 pub trait Store {
@@ -73,7 +78,7 @@ impl<D: positioned_io::ReadAt + positioned_io::WriteAt> Store for DeviceStore<D>
 #[derive(Debug, Clone)]
 enum Block {
     /// In memory.
-    Here(Vec<u8>),
+    Here(Arc<[u8]>),
     /// In the store, where and how long.
     Stored(u64, u32),
     /// Not kept.
@@ -91,6 +96,8 @@ pub struct Object {
     pub block_size: u32,
     /// Its bonus buffer.
     pub bonus: Vec<u8>,
+    /// Slots of 512 bytes that its dnode takes, at least 1.
+    pub dnode_slots: u8,
     /// Its spill block.
     pub spill: Option<Vec<u8>>,
     blocks: BTreeMap<u64, Block>,
@@ -135,6 +142,8 @@ pub struct StreamInfo {
     pub clone: bool,
     /// True for a stream wrapped by `zfs send -R` and the like.
     pub compound: bool,
+    /// Snapshots in the stream, of which the last is what was read. Images must have one.
+    pub snapshots: u64,
     /// Byte order of the sender.
     pub byte_order: ByteOrder,
     /// Records of the stream.
@@ -149,14 +158,18 @@ pub struct StreamInfo {
 pub struct Objects<S> {
     by_number: BTreeMap<u64, Object>,
     store: S,
+    /// Bytes of blocks that are kept in memory.
+    held: u64,
     /// The stream that was read last.
     info: Option<StreamInfo>,
+    /// The feature flags of all streams.
+    features: Features,
 }
 
 impl<S: Store> Objects<S> {
     /// No objects yet.
     pub fn new(store: S) -> Self {
-        Self { by_number: BTreeMap::new(), store, info: None }
+        Self { by_number: BTreeMap::new(), store, held: 0, info: None, features: Features::default() }
     }
 
     /// Reads a stream of a file system to the end of the input: a full one to begin with, then incremental ones, each on top of the one
@@ -174,16 +187,24 @@ impl<S: Store> Objects<S> {
             compound: false,
             features: Features::default(),
             from_guid: 0,
+            previous: None,
+            underneath: None,
             packed: Vec::new(),
             block: Vec::new(),
         };
         let info = application.run()?;
+        self.features.0 |= info.features.0;
         Ok(self.info.insert(info))
     }
 
     /// The stream that was read last.
     pub fn info(&self) -> Option<&StreamInfo> {
         self.info.as_ref()
+    }
+
+    /// The feature flags of all streams that were read.
+    pub fn features(&self) -> Features {
+        self.features
     }
 
     /// The byte order of everything: that of the senders.
@@ -227,6 +248,10 @@ struct Application<'a, R, S> {
     compound: bool,
     features: Features,
     from_guid: u64,
+    /// The GUID of the snapshot in this stream that began last.
+    previous: Option<u64>,
+    /// The snapshot that this one goes on top of: its GUID and its objects, when blocks may be references to it.
+    underneath: Option<(u64, BTreeMap<u64, Object>)>,
     packed: Vec<u8>,
     block: Vec<u8>,
 }
@@ -241,6 +266,7 @@ impl<R: Read, S: Store> Application<'_, R, S> {
                 Record::Begin(begin) => {
                     self.begin(&begin, snapshots)?;
                     snapshots += 1;
+                    self.previous = Some(begin.to_guid);
                     self.begin = Some(begin);
                 }
                 Record::End { checksum } => {
@@ -250,17 +276,7 @@ impl<R: Read, S: Store> Application<'_, R, S> {
                     }
                 }
                 Record::Object(object) => self.object(&object)?,
-                Record::FreeObjects { first, count } => {
-                    let gone: Vec<u64> = self
-                        .objects
-                        .by_number
-                        .range(first..first + count)
-                        .map(|(&number, _)| number)
-                        .collect();
-                    for number in gone {
-                        self.objects.by_number.remove(&number);
-                    }
-                }
+                Record::FreeObjects { first, count } => self.free_objects(first, count),
                 Record::Write(write) => {
                     self.block.resize(write.logical_length as usize, 0);
                     self.payload(write.compression, None)?;
@@ -278,30 +294,9 @@ impl<R: Read, S: Store> Application<'_, R, S> {
                     self.payload(write.compression, Some((write.logical_length, write.physical_length)))?;
                     self.write(write.object, write.offset)?;
                 }
-                Record::WriteByref(write) => {
-                    let this = self.begin.as_ref().map_or(0, |begin| begin.to_guid);
-                    if write.ref_guid != 0 && write.ref_guid != this {
-                        return Err(self.error(
-                            ErrorKind::Unsupported,
-                            "a block is said to be equal to one of another snapshot; send the stream without -D",
-                        ));
-                    }
-                    let mut block = std::mem::take(&mut self.block);
-                    let source = self.objects.by_number.get(&write.ref_object);
-                    let source = source.filter(|source| {
-                        source.has(write.ref_offset)
-                            && u64::from(source.block_size) == write.length
-                            && write.ref_offset.is_multiple_of(write.length)
-                    });
-                    let source = source
-                        .ok_or_else(|| self.bad("a block is said to be equal to one that is not there"))?;
-                    let read = self.objects.read(source, write.ref_offset, &mut block);
-                    self.block = block;
-                    read.map_err(|error| self.stream.place().io("cannot read back a block", error))?;
-                    self.write(write.object, write.offset)?;
-                }
+                Record::WriteByref(write) => self.write_byref(&write)?,
                 Record::Free { object, offset, length } => self.free(object, offset, length)?,
-                Record::Spill { object, length } => self.spill(object, length)?,
+                Record::Spill { object, length, compression } => self.spill(object, length, compression)?,
             }
         }
         self.stream.expect_end_of_input()?;
@@ -314,6 +309,7 @@ impl<R: Read, S: Store> Application<'_, R, S> {
             features: self.features,
             clone: begin.flags & 1 != 0,
             compound: self.compound,
+            snapshots,
             byte_order: self.stream.byte_order(),
             records: self.stream.records(),
             stream_bytes: self.stream.position(),
@@ -340,12 +336,11 @@ impl<R: Read, S: Store> Application<'_, R, S> {
         if snapshots == 0 {
             self.from_guid = begin.from_guid;
         }
-        let before = match (&self.objects.info, snapshots) {
-            (Some(info), 0) => Some(info.guid),
-            (None, 0) => None,
-            // Within a compound stream each snapshot follows the one before.
-            _ => Some(begin.from_guid),
-        };
+        // Within a compound stream each snapshot follows the one before.
+        let before = self.previous.or(self.objects.info.as_ref().map(|info| info.guid));
+        if snapshots > 0 && begin.from_guid == 0 {
+            return Err(self.error(ErrorKind::Unsupported, "there is more than one dataset in the stream"));
+        }
         if before.is_none() && begin.from_guid != 0 {
             return Err(self.error(
                 ErrorKind::WrongBase,
@@ -355,6 +350,11 @@ impl<R: Read, S: Store> Application<'_, R, S> {
                 ),
             ));
         }
+        if before.is_some() && begin.from_guid == 0 {
+            let words =
+                "this is a full stream, which goes on top of nothing, and there is something under it";
+            return Err(self.error(ErrorKind::WrongBase, words));
+        }
         if let Some(guid) = before.filter(|&guid| guid != begin.from_guid) {
             return Err(self.error(
                 ErrorKind::WrongBase,
@@ -363,6 +363,9 @@ impl<R: Read, S: Store> Application<'_, R, S> {
                     begin.from_guid
                 ),
             ));
+        }
+        if let Some(guid) = before.filter(|_| begin.features.contains(Features::DEDUP)) {
+            self.underneath = Some((guid, self.objects.by_number.clone()));
         }
         if let Some(info) = &self.objects.info
             && info.byte_order != self.stream.byte_order()
@@ -375,18 +378,33 @@ impl<R: Read, S: Store> Application<'_, R, S> {
         Ok(())
     }
 
+    fn free_objects(&mut self, first: u64, count: u64) {
+        let range = first..first.saturating_add(count);
+        let gone: Vec<u64> = self.objects.by_number.range(range).map(|(&number, _)| number).collect();
+        for number in gone {
+            self.objects.by_number.remove(&number);
+        }
+    }
+
     fn object(&mut self, header: &record::Object) -> Result<()> {
         let mut bonus = Vec::new();
         self.stream.read_payload(&mut bonus)?;
         bonus.truncate(header.bonus_length as usize);
         let (blocks, spill) = match self.objects.by_number.remove(&header.object) {
             // Receivers keep the contents of an object only if it is the same thing as before.
-            Some(old) if old.block_size == header.block_size && old.object_type == header.object_type => {
+            Some(old)
+                if old.block_size == header.block_size
+                    && old.object_type == header.object_type
+                    && old.dnode_slots == header.dnode_slots =>
+            {
                 (old.blocks, old.spill)
             }
             _ => (BTreeMap::new(), None),
         };
+        // A dnode of several slots takes the numbers behind its own.
+        self.free_objects(header.object.saturating_add(1), u64::from(header.dnode_slots) - 1);
         let object = Object {
+            dnode_slots: header.dnode_slots,
             object_type: header.object_type,
             bonus_type: header.bonus_type,
             block_size: header.block_size,
@@ -436,7 +454,11 @@ impl<R: Read, S: Store> Application<'_, R, S> {
         let in_memory =
             object.object_type != object_type::FILE || (object.bonus_type == BONUS_ZNODE && length <= 1024);
         let block = if in_memory {
-            Block::Here(self.block.clone())
+            self.objects.held += length;
+            if self.objects.held > MAX_HELD {
+                return Err(self.too_much());
+            }
+            Block::Here(self.block.as_slice().into())
         } else {
             let kept = self.objects.store.keep(&self.block);
             match kept.map_err(|error| self.stream.place().io("cannot keep a block", error))? {
@@ -444,8 +466,45 @@ impl<R: Read, S: Store> Application<'_, R, S> {
                 None => Block::Dropped,
             }
         };
-        object.blocks.insert(at, block);
+        if let Some(Block::Here(before)) = object.blocks.insert(at, block) {
+            self.objects.held -= before.len() as u64;
+        }
         Ok(())
+    }
+
+    /// Takes a block that is equal to one that is there, or was in the snapshot underneath.
+    fn write_byref(&mut self, write: &record::WriteByref) -> Result<()> {
+        let this = self.begin.as_ref().map_or(0, |begin| begin.to_guid);
+        let objects = match &self.underneath {
+            _ if write.ref_guid == 0 || write.ref_guid == this => &self.objects.by_number,
+            Some((guid, objects)) if *guid == write.ref_guid => objects,
+            _ => {
+                let words = format!(
+                    "a block is said to be equal to one of the snapshot with GUID {:#018x}, which is neither this one \
+                     nor the one underneath; send the stream without -D",
+                    write.ref_guid
+                );
+                return Err(self.error(ErrorKind::Unsupported, words));
+            }
+        };
+        let source = objects.get(&write.ref_object).filter(|source| {
+            u64::from(source.block_size) == write.length && write.ref_offset.is_multiple_of(write.length)
+        });
+        let source =
+            source.ok_or_else(|| self.bad("a block is said to be equal to one that is not there"))?;
+        let mut block = std::mem::take(&mut self.block);
+        let read = match source.blocks.get(&(write.ref_offset / write.length)) {
+            // Nobody wants contents that were not kept, but that there are some.
+            Some(Block::Dropped) => {
+                block.clear();
+                block.resize(write.length as usize, 1);
+                Ok(())
+            }
+            _ => self.objects.read(source, write.ref_offset, &mut block),
+        };
+        self.block = block;
+        read.map_err(|error| self.stream.place().io("cannot read back a block", error))?;
+        self.write(write.object, write.offset)
     }
 
     fn free(&mut self, number: u64, offset: u64, length: u64) -> Result<()> {
@@ -462,17 +521,26 @@ impl<R: Read, S: Store> Application<'_, R, S> {
         Ok(())
     }
 
-    fn spill(&mut self, number: u64, length: u64) -> Result<()> {
-        self.stream.read_payload(&mut self.packed)?;
-        if self.packed.len() as u64 != length {
-            return Err(self.error(ErrorKind::Unsupported, "a spill block is compressed"));
+    fn spill(&mut self, number: u64, length: u64, compression: u8) -> Result<()> {
+        self.block.resize(length as usize, 0);
+        self.payload(compression, None)?;
+        self.objects.held += length;
+        if self.objects.held > MAX_HELD {
+            return Err(self.too_much());
         }
-        let spill = self.packed.clone();
+        let spill = self.block.clone();
         let Some(object) = self.objects.by_number.get_mut(&number) else {
             return Err(self.bad(format!("object {number} is given a spill block and was not declared")));
         };
-        object.spill = Some(spill);
+        if let Some(before) = object.spill.replace(spill) {
+            self.objects.held -= before.len() as u64;
+        }
         Ok(())
+    }
+
+    fn too_much(&self) -> Error {
+        let words = format!("its name tables and attributes take more than {} MiB of memory", MAX_HELD >> 20);
+        self.error(ErrorKind::SizeLimit, words)
     }
 
     fn bad(&self, words: impl Into<std::borrow::Cow<'static, str>>) -> Error {

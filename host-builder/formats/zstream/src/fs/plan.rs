@@ -1,6 +1,6 @@
 //! Which object each node of a tree becomes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::tree::{Kind, NodeId, Tree};
 use super::writer::Version;
@@ -50,10 +50,22 @@ pub struct Plan {
     pub fixed: Fixed,
     /// Those that are, by node.
     pub places: Vec<Place>,
-    /// The files of extended attributes, in the order of their names, by node.
-    pub extended: HashMap<NodeId, Vec<u64>>,
+    /// The files of extended attributes by their place among the names of all, by node. What the node keeps in its own attributes
+    /// has none.
+    pub extended: HashMap<NodeId, BTreeMap<usize, u64>>,
+    /// What nodes keep of an origin.
+    pub inherited: HashMap<NodeId, Inherited>,
     /// All of them by number.
     pub objects: BTreeMap<u64, Role>,
+}
+
+/// What the object of a node has in the origin of an increment and is to have again.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Inherited {
+    /// Extended attributes among its own: as they stand, and their names.
+    pub packed: Option<(Vec<u8>, BTreeSet<Vec<u8>>)>,
+    /// Whether there is a spill block.
+    pub spills: bool,
 }
 
 /// What an object is.
@@ -73,7 +85,7 @@ pub enum Role {
     Node(NodeId),
     /// The folder with the extended attributes of a node.
     ExtendedDirectory(NodeId),
-    /// One of them, by its place among their names.
+    /// One of them, by its place among the names of all.
     Extended(NodeId, usize),
 }
 
@@ -87,6 +99,8 @@ pub trait Numbers {
     fn extended_directory(&mut self, node: NodeId) -> u64;
     /// One of them.
     fn extended(&mut self, node: NodeId, name: &[u8]) -> u64;
+    /// What the node keeps of an origin.
+    fn inherited(&mut self, node: NodeId) -> Inherited;
 }
 
 /// The numbers of a new file system: one after the other, the top folder apart.
@@ -117,6 +131,10 @@ impl Numbers for New {
 
     fn extended(&mut self, _node: NodeId, _name: &[u8]) -> u64 {
         self.take()
+    }
+
+    fn inherited(&mut self, _node: NodeId) -> Inherited {
+        Inherited::default()
     }
 }
 
@@ -149,6 +167,7 @@ impl Plan {
             fixed,
             places: vec![Place::default(); tree.len()],
             extended: HashMap::new(),
+            inherited: HashMap::new(),
             objects: BTreeMap::new(),
         };
         plan.number(tree, tree.root(), None, numbers);
@@ -174,17 +193,24 @@ impl Plan {
         let (object, generation) = numbers.node(node);
         self.objects.insert(object, Role::Node(node));
         let mut extended = 0;
-        if !tree.node(node).extended.is_empty() {
+        let inherited = numbers.inherited(node);
+        let names = tree.node(node).extended.keys().enumerate();
+        let names = names
+            .filter(|(_, name)| inherited.packed.as_ref().is_none_or(|(_, packed)| !packed.contains(*name)));
+        let mut names = names.peekable();
+        if names.peek().is_some() {
             extended = numbers.extended_directory(node);
             self.objects.insert(extended, Role::ExtendedDirectory(node));
-            let names = tree.node(node).extended.keys().enumerate();
             let files = names.map(|(place, name)| {
                 let object = numbers.extended(node, name);
                 self.objects.insert(object, Role::Extended(node, place));
-                object
+                (place, object)
             });
             let files = files.collect();
             self.extended.insert(node, files);
+        }
+        if inherited != Inherited::default() {
+            self.inherited.insert(node, inherited);
         }
         let parent = directory.unwrap_or(object);
         *self.place_mut(node) = Place { object, generation, parent, links: 0, extended };

@@ -4,8 +4,9 @@
 //! attribute numbers. The values follow in that order. Which number is which attribute stands in a registry, which layout lists
 //! what in a table of layouts, both per file system.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
+use super::acl::AclError;
 use crate::checksum::ByteOrder;
 use crate::zap::{self, Entry, Value};
 
@@ -90,61 +91,25 @@ use Attribute::{
     Rdev, Scanstamp, Size, Symlink, Uid, Xattr, ZnodeAcl,
 };
 
-/// What every node has, in the order of its values. Space accounting reads `Uid` and `Gid` at their place without asking for the
-/// layout, so the first six are always these.
-const COMMON: [Attribute; 14] =
-    [Mode, Size, Gen, Uid, Gid, Parent, Flags, Atime, Mtime, Ctime, Crtime, Links, DaclCount, DaclAces];
+/// What every node has that has a fixed length, in the order of its values but for what follows it. Space accounting reads `Uid` and
+/// `Gid` at their place without asking for the layout, so the first six are always these.
+pub const COMMON: [Attribute; 12] =
+    [Mode, Size, Gen, Uid, Gid, Parent, Flags, Atime, Mtime, Ctime, Crtime, Links];
 
-/// The layouts that are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Layout {
-    /// Files, folders, pipes, sockets.
-    Plain,
-    /// A short symbolic link.
-    Symlink,
-    /// The spill block of a long one.
-    SpilledSymlink,
-    /// Devices.
-    Device,
-    /// What has extended attributes.
-    Extended,
-    /// A short symbolic link with extended attributes.
-    ExtendedSymlink,
-    /// The spill block of a long one.
-    SpilledExtendedSymlink,
-    /// Devices with extended attributes.
-    ExtendedDevice,
+/// How many of the first attributes have to be those of [`COMMON`].
+const ACCOUNTED: usize = 6;
+
+/// The attributes of a bonus buffer or spill block in their order.
+pub type Layout = Vec<Attribute>;
+
+/// The layout of files, folders, pipes and sockets with nothing special about them.
+pub fn plain() -> Layout {
+    COMMON.into_iter().chain([DaclCount, DaclAces]).collect()
 }
 
-impl Layout {
-    const ALL: [Self; 8] = [
-        Self::Plain,
-        Self::Symlink,
-        Self::SpilledSymlink,
-        Self::Device,
-        Self::Extended,
-        Self::ExtendedSymlink,
-        Self::SpilledExtendedSymlink,
-        Self::ExtendedDevice,
-    ];
-
-    /// The attributes in their order.
-    pub fn attributes(self) -> Vec<Attribute> {
-        let with = |more: &[Attribute]| COMMON.iter().chain(more).copied().collect();
-        match self {
-            Self::Plain => with(&[]),
-            Self::Symlink => with(&[Symlink]),
-            Self::SpilledSymlink => vec![Symlink],
-            // A number comes before what has no fixed length.
-            Self::Device => COMMON[..12].iter().copied().chain([Rdev, DaclCount, DaclAces]).collect(),
-            Self::Extended => with(&[Xattr]),
-            Self::ExtendedSymlink => with(&[Xattr, Symlink]),
-            Self::SpilledExtendedSymlink => vec![Xattr, Symlink],
-            Self::ExtendedDevice => {
-                COMMON[..12].iter().copied().chain([Rdev, DaclCount, DaclAces, Xattr]).collect()
-            }
-        }
-    }
+/// The length of an attribute in bytes; 0 when each value has its own.
+pub fn fixed_length(attribute: Attribute) -> u16 {
+    ATTRIBUTES.get(attribute as usize).map_or(0, |(_, length, _)| *length)
 }
 
 /// The table with the names and numbers of attributes.
@@ -157,56 +122,53 @@ pub fn registry() -> zap::Table {
     table
 }
 
-/// The numbers of layouts in one file system. Those of a new one are these, since 0 and 1 are reserved.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Numbering([u16; Layout::ALL.len()]);
+/// The numbers of layouts in one file system.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Numbering(HashMap<Layout, u16>);
 
-impl Default for Numbering {
-    fn default() -> Self {
-        Self(std::array::from_fn(|place| FIRST_LAYOUT + place as u16))
-    }
-}
-
-/// The first number that a layout can have.
+/// The first number that a layout can have: 0 and 1 are reserved.
 const FIRST_LAYOUT: u16 = 2;
+/// Numbers that fit the header of a bonus buffer.
+const NUMBERS: u16 = 1 << 10;
+/// The most layouts that are read: a few less than there are numbers, so that there is always one for those written here.
+const MAX_LAYOUTS: usize = 900;
 
-/// The table of layouts of a new file system.
-pub fn layouts() -> zap::Table {
-    let mut table = zap::Table::new();
-    for (layout, number) in Layout::ALL.into_iter().zip(Numbering::default().0) {
-        let attributes = layout.attributes().into_iter().map(|attribute| attribute as u64).collect();
-        insert_layout(&mut table, number, attributes);
-    }
-    table
-}
-
-fn insert_layout(table: &mut zap::Table, number: u16, attributes: Vec<u64>) {
+fn insert_layout(table: &mut zap::Table, number: u16, attributes: &[u16]) {
+    let attributes = attributes.iter().copied().map(u64::from).collect();
     let inserted = table.insert_value(number.to_string().as_bytes(), Value::Integers(2, attributes));
     inserted.expect("numbers are short names and differ");
+}
+
+/// The length of the header before values of these lengths.
+fn header_length(lengths: &[(Attribute, usize)]) -> usize {
+    let variable = lengths.iter().filter(|(attribute, _)| fixed_length(*attribute) == 0).count();
+    (6 + 2 * variable).next_multiple_of(8)
+}
+
+/// The length of what [`encode`] makes of values of these lengths, in bytes.
+pub fn encoded_length(lengths: &[(Attribute, usize)]) -> usize {
+    lengths.iter().fold(header_length(lengths), |at, (_, length)| at.next_multiple_of(8) + length)
 }
 
 /// Values in the order of a layout, as they stand in a bonus buffer or spill block, little-endian.
 ///
 /// # Panics
-/// When `value` has no value for an attribute of the layout, or one of another length than it has.
-pub fn encode(layout: Layout, numbering: Numbering, value: impl Fn(Attribute) -> Vec<u8>) -> Vec<u8> {
-    let values: Vec<(Attribute, Vec<u8>)> =
-        layout.attributes().into_iter().map(|attribute| (attribute, value(attribute))).collect();
-    let lengths: Vec<u16> = values
-        .iter()
-        .filter(|(attribute, _)| ATTRIBUTES[*attribute as usize].1 == 0)
-        .map(|(_, bytes)| bytes.len() as u16)
-        .collect();
-    let header = (6 + 2 * lengths.len()).next_multiple_of(8);
+/// When the numbering lacks the layout, or `value` gives a value of another length than its attribute has.
+pub fn encode(layout: &Layout, numbering: &Numbering, value: impl Fn(Attribute) -> Vec<u8>) -> Vec<u8> {
+    let values: Vec<Vec<u8>> = layout.iter().map(|&attribute| value(attribute)).collect();
+    let lengths: Vec<(Attribute, usize)> = layout.iter().copied().zip(values.iter().map(Vec::len)).collect();
+    let header = header_length(&lengths);
+    let number = *numbering.0.get(layout).expect("layouts are numbered before they are used");
     let mut buffer = MAGIC.to_le_bytes().to_vec();
-    buffer.extend_from_slice(&(numbering.0[layout as usize] | (header as u16 / 8) << 10).to_le_bytes());
-    for length in lengths {
-        buffer.extend_from_slice(&length.to_le_bytes());
+    buffer.extend_from_slice(&(number | (header as u16 / 8) << 10).to_le_bytes());
+    for (attribute, length) in &lengths {
+        match usize::from(fixed_length(*attribute)) {
+            0 => buffer.extend_from_slice(&(*length as u16).to_le_bytes()),
+            fixed => assert!(fixed == *length, "{attribute:?} has {length} bytes"),
+        }
     }
     buffer.resize(header, 0);
-    for (attribute, bytes) in values {
-        let length = usize::from(ATTRIBUTES[attribute as usize].1);
-        assert!(length == 0 || length == bytes.len(), "{attribute:?} has {} bytes", bytes.len());
+    for bytes in values {
         buffer.resize(buffer.len().next_multiple_of(8), 0);
         buffer.extend_from_slice(&bytes);
     }
@@ -234,12 +196,22 @@ pub enum SaError {
     /// The values are longer than the buffer.
     #[error("its attributes are longer than their place")]
     Short,
+    /// The access control list is none.
+    #[error("{0}")]
+    List(#[from] AclError),
     /// An entry of one of the tables is not what it has to be.
     #[error("the tables of attributes are damaged: {0}")]
     Table(&'static str),
 }
 
 impl Schema {
+    /// The schema of a new file system.
+    pub fn new() -> Self {
+        let mut schema = Self::default();
+        schema.add_usual();
+        schema
+    }
+
     /// The schema in the registry and the table of layouts.
     ///
     /// # Errors
@@ -256,57 +228,83 @@ impl Schema {
             };
             schema.attributes.insert(value as u16, ((value >> 24) as u16, attribute));
         }
-        // ZFS itself falls back on the numbers of its own table where the registry has nothing.
-        for (number, (_, length, _)) in ATTRIBUTES.iter().enumerate() {
-            let taken = schema.attributes.values().any(|(_, attribute)| *attribute == Some(KNOWN[number]));
-            if !taken {
-                schema.attributes.entry(number as u16).or_insert((*length, Some(KNOWN[number])));
-            }
-        }
+        schema.add_usual();
         for entry in layouts {
-            let number = std::str::from_utf8(&entry.name).ok().and_then(|name| name.parse().ok());
-            let number = number.ok_or(SaError::Table("a layout has no number"))?;
+            let number = std::str::from_utf8(&entry.name).ok().and_then(|name| name.parse::<u16>().ok());
+            let number =
+                number.filter(|number| *number < NUMBERS).ok_or(SaError::Table("a layout has no number"))?;
             let Value::Integers(2, attributes) = &entry.value else {
                 return Err(SaError::Table("a layout is no list of attributes"));
             };
             schema.layouts.insert(number, attributes.iter().map(|&number| number as u16).collect());
         }
+        if schema.layouts.len() > MAX_LAYOUTS {
+            return Err(SaError::Table("there are too many layouts"));
+        }
         Ok(schema)
     }
 
-    /// The numbers that layouts have in the file system, and its table with those of `used` that it lacks, if it lacks any.
-    pub fn numbering(&self, used: &BTreeSet<Layout>) -> (Numbering, Option<zap::Table>) {
+    /// ZFS itself falls back on the numbers of its own table where the registry has nothing.
+    fn add_usual(&mut self) {
+        for (number, (_, length, _)) in ATTRIBUTES.iter().enumerate() {
+            let taken = self.attributes.values().any(|(_, attribute)| *attribute == Some(KNOWN[number]));
+            if !taken {
+                self.attributes.entry(number as u16).or_insert((*length, Some(KNOWN[number])));
+            }
+        }
+    }
+
+    /// The numbers that the layouts in `used` have in the file system, and its table with those that it lacks, if it lacks any.
+    pub fn numbering(&self, used: &[Layout]) -> (Numbering, Option<zap::Table>) {
         let mut numbering = Numbering::default();
         let mut added = Vec::new();
-        for layout in Layout::ALL {
-            let attributes: Vec<u16> =
-                layout.attributes().into_iter().map(|attribute| self.number(attribute)).collect();
-            let known = self
-                .layouts
-                .iter()
-                .filter(|(_, there)| **there == attributes)
-                .map(|(number, _)| *number)
-                .min();
-            numbering.0[layout as usize] = match known {
-                Some(number) => number,
-                None if used.contains(&layout) => {
-                    // ZFS gives a new layout the number of those that it knows, which has to have no gaps therefore.
-                    let number = FIRST_LAYOUT + (self.layouts.len() + added.len()) as u16;
-                    added.push((number, attributes));
-                    number
-                }
-                None => 0,
-            };
+        for layout in used {
+            let attributes: Vec<u16> = layout.iter().map(|&attribute| self.number(attribute)).collect();
+            let known = self.layouts.iter().filter(|(_, there)| **there == attributes);
+            let number = known.map(|(number, _)| *number).min().unwrap_or_else(|| {
+                // ZFS gives a new layout the number of those that it knows; others are free only where there are gaps.
+                let next = FIRST_LAYOUT + (self.layouts.len() + added.len()) as u16;
+                let is_free = |number: &u16| {
+                    !self.layouts.contains_key(number) && added.iter().all(|(taken, _)| taken != number)
+                };
+                let number = (next..NUMBERS).chain(FIRST_LAYOUT..next).find(is_free);
+                let number = number.expect("there are fewer layouts than numbers");
+                added.push((number, attributes));
+                number
+            });
+            numbering.0.insert(layout.clone(), number);
         }
         if added.is_empty() {
             return (numbering, None);
         }
         let mut table = zap::Table::new();
-        let known = self.layouts.iter().map(|(number, attributes)| (*number, attributes.clone()));
-        for (number, attributes) in known.chain(added) {
-            insert_layout(&mut table, number, attributes.into_iter().map(u64::from).collect());
+        for (number, attributes) in &self.layouts {
+            insert_layout(&mut table, *number, attributes);
+        }
+        for (number, attributes) in &added {
+            insert_layout(&mut table, *number, attributes);
         }
         (numbering, Some(table))
+    }
+
+    /// What is wrong with the numbers of the layouts, in words.
+    pub fn faults(&self) -> Option<String> {
+        let mut numbers: Vec<u16> = self.layouts.keys().copied().collect();
+        numbers.sort_unstable();
+        let gap = (FIRST_LAYOUT..).zip(&numbers).find(|(expected, number)| expected != *number);
+        gap.map(|(expected, _)| {
+            format!(
+                "its layouts have no number {expected}, so that the next new one gets a number that is taken"
+            )
+        })
+    }
+
+    /// Whether the layout of a bonus buffer begins with what space accounting expects there.
+    pub fn is_accounted(&self, bonus: &[u8], order: ByteOrder) -> bool {
+        let number = bonus.get(4..).and_then(|rest| rest.first_chunk()).map(|info| order.u16(*info) & 0x3ff);
+        let Some(layout) = number.and_then(|number| self.layouts.get(&number)) else { return false };
+        let known = layout.iter().map(|number| self.attributes.get(number).and_then(|(_, known)| *known));
+        known.take(ACCOUNTED).eq(COMMON[..ACCOUNTED].iter().copied().map(Some))
     }
 
     /// Whether the file system has layouts at all: without them its files have the old form.
@@ -393,18 +391,15 @@ mod tests {
         for (number, attribute) in KNOWN.into_iter().enumerate() {
             assert_eq!(attribute as usize, number);
         }
-        for (number, layout) in Layout::ALL.into_iter().enumerate() {
-            assert_eq!(layout as usize, number);
-            if layout.attributes().len() > 2 {
-                assert_eq!(layout.attributes()[..6], [Mode, Size, Gen, Uid, Gid, Parent]);
-            }
-        }
+        assert_eq!(fixed_length(Dxattr), 0);
     }
 
     #[test]
     fn what_is_encoded_is_decoded() {
         let object = |table: &zap::Table| table.to_blocks(7, true).unwrap();
-        let (registry, layouts) = (object(&registry()), object(&layouts()));
+        let used = [plain(), vec![Symlink], COMMON.into_iter().chain([Rdev, DaclCount, Xattr]).collect()];
+        let (numbering, table) = Schema::new().numbering(&used);
+        let (registry, layouts) = (object(&registry()), object(&table.unwrap()));
         let read = |blocks: &zap::Blocks| {
             struct Cut<'a>(&'a zap::Blocks);
             impl zap::BlockSource for Cut<'_> {
@@ -415,23 +410,29 @@ mod tests {
             zap::read(&Cut(blocks), ByteOrder::Little).unwrap()
         };
         let schema = Schema::read(&read(&registry), &read(&layouts)).unwrap();
-        for layout in Layout::ALL {
+        assert_eq!(schema.faults(), None);
+        for layout in &used {
             let value = |attribute: Attribute| match attribute {
                 Symlink => b"target".to_vec(),
                 DaclAces => vec![9; 24],
-                other => vec![other as u8; usize::from(ATTRIBUTES[other as usize].1)],
+                other => vec![other as u8; usize::from(fixed_length(other))],
             };
-            let buffer = encode(layout, Numbering::default(), value);
+            let buffer = encode(layout, &numbering, value);
+            let lengths: Vec<_> = layout.iter().map(|&one| (one, value(one).len())).collect();
+            assert_eq!(buffer.len(), encoded_length(&lengths));
             let mut values = BTreeMap::new();
             schema.decode(&buffer, ByteOrder::Little, &mut values).unwrap();
-            assert_eq!(values.len(), layout.attributes().len());
+            assert_eq!(values.len(), layout.len());
             for (attribute, found) in values {
                 assert_eq!(found, value(attribute));
             }
+            assert_eq!(schema.is_accounted(&buffer, ByteOrder::Little), layout.len() > 1);
         }
-        let used = Layout::ALL.into();
-        assert_eq!(schema.numbering(&used), (Numbering::default(), None));
-        let mut buffer = encode(Layout::SpilledSymlink, Numbering::default(), |_| b"target".to_vec());
+        // All of them are known now; another gets the next number.
+        assert_eq!(schema.numbering(&used), (numbering.clone(), None));
+        let (more, table) = schema.numbering(&[vec![Symlink, Xattr]]);
+        assert_eq!((more.0[&vec![Symlink, Xattr]], table.is_some()), (5, true));
+        let mut buffer = encode(&vec![Symlink], &numbering, |_| b"target".to_vec());
         let decode = |buffer: &[u8]| schema.decode(buffer, ByteOrder::Little, &mut BTreeMap::new());
         assert_eq!(decode(&buffer[..10]), Err(SaError::Short));
         buffer[4] = 77;

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
+use super::acl::Ace;
+
 /// The longest name in a folder, in bytes (`MAXNAMELEN` of illumos less its NUL).
 pub const MAX_NAME: usize = 255;
 /// The longest target of a symbolic link, in bytes (`MAXPATHLEN` of illumos less its NUL).
@@ -128,6 +130,8 @@ pub struct Node {
     pub kind: Kind,
     /// Extended attributes.
     pub extended: BTreeMap<Vec<u8>, Arc<dyn Content>>,
+    /// The access control list, when it says more than the permissions.
+    pub acl: Option<Vec<Ace>>,
 }
 
 /// Why a tree takes no such node.
@@ -169,7 +173,7 @@ impl Tree {
     #[must_use]
     pub fn new(root: Attributes) -> Self {
         let kind = Kind::Directory(BTreeMap::new());
-        Self { nodes: vec![Node { attributes: root, kind, extended: BTreeMap::new() }] }
+        Self { nodes: vec![Node { attributes: root, kind, extended: BTreeMap::new(), acl: None }] }
     }
 
     /// The top folder.
@@ -206,6 +210,12 @@ impl Tree {
         &mut self.nodes[id.0 as usize].extended
     }
 
+    /// The access control list of a node, to be changed. Whoever changes the permissions of a node with a list has to say what becomes
+    /// of it: illumos enforces the list.
+    pub fn acl_mut(&mut self, id: NodeId) -> &mut Option<Vec<Ace>> {
+        &mut self.nodes[id.0 as usize].acl
+    }
+
     /// What a folder holds; nothing for other nodes.
     pub fn entries(&self, id: NodeId) -> impl Iterator<Item = (&[u8], NodeId)> {
         let entries = match &self.node(id).kind {
@@ -237,7 +247,7 @@ impl Tree {
             other => other,
         };
         self.name(directory, name, id)?;
-        self.nodes.push(Node { attributes, kind, extended: BTreeMap::new() });
+        self.nodes.push(Node { attributes, kind, extended: BTreeMap::new(), acl: None });
         Ok(id)
     }
 

@@ -3,14 +3,13 @@
 use std::io::{self, Write};
 
 use super::blocks::Blocks;
-use super::image::{Form, Images};
+use super::image::{Form, ImageError, Images};
 use super::plan::{Plan, Role};
-use super::sa::Numbering;
+use super::sa::Schema;
 use super::tree::{NodeId, Tree};
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::{Features, ObjsetType};
 use crate::writer::{BeginOptions, StreamWriter, Totals};
-use crate::zap::ZapError;
 
 /// The version of a file system.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -70,7 +69,7 @@ impl Summary {
 /// is needed for the name table of one folder at a time.
 ///
 /// # Errors
-/// [`ErrorKind::InvalidInput`] when name or GUID are none, [`ErrorKind::Io`] from the output, and of contents that cannot be read or are
+/// [`ErrorKind::InvalidInput`] when name or GUID are none, or a node cannot be written, [`ErrorKind::Io`] from the output, and of contents that cannot be read or are
 /// not as long as they said; the words name the path then.
 pub fn write<W: Write>(output: W, tree: &Tree, options: &FileSystemOptions) -> Result<(W, Summary)> {
     let begin = BeginOptions {
@@ -85,7 +84,7 @@ pub fn write<W: Write>(output: W, tree: &Tree, options: &FileSystemOptions) -> R
     let plan = Plan::new(tree, options.version);
     let form = match options.version {
         Version::Four => Form::Old,
-        Version::Five => Form::Attributes(Numbering::default()),
+        Version::Five => Form::attributes(tree, &plan, &Schema::new()),
     };
     let images = Images { tree, plan: &plan, form };
     let mut blocks = Blocks::default();
@@ -110,12 +109,12 @@ pub fn write<W: Write>(output: W, tree: &Tree, options: &FileSystemOptions) -> R
     Ok((output, Summary::new(totals, plan.objects.len() as u64)))
 }
 
-/// A folder whose names no table takes.
+/// A node that cannot become an object.
 pub(super) fn unwritable<W: Write>(
     stream: &StreamWriter<W>,
     tree: &Tree,
     role: Role,
-    error: &ZapError,
+    error: &ImageError,
 ) -> Error {
     stream.error(ErrorKind::InvalidInput, format!("{}: {error}", path(tree, role)))
 }

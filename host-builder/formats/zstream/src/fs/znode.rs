@@ -1,9 +1,10 @@
 //! What ZFS keeps about each file, in its two forms: the old bonus buffer of a fixed layout (illumos `sys/zfs_znode.h`,
 //! `znode_phys_t`) and system attributes ([`sa`]).
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use super::acl;
+use super::acl::{self, Ace, External};
 use super::sa::{self, Attribute, Layout, Numbering, SaError, Schema};
 use super::tree::{Device, Time};
 use crate::checksum::ByteOrder;
@@ -27,6 +28,10 @@ const ARCHIVE: u64 = 0x8_0000_0000;
 const AV_MODIFIED: u64 = 0x400_0000_0000;
 /// The list says no more than the mode.
 const ACL_TRIVIAL: u64 = 0x4;
+/// The list has entries that what is made in the folder inherits (`ZFS_INHERIT_ACE`).
+const INHERIT_ACE: u64 = 0x2;
+/// The list has entries about objects of Windows (`ZFS_ACL_OBJ_ACE`).
+const OBJECT_ACE: u64 = 0x8;
 /// What is made in the folder inherits from its list, should that have entries to inherit (`ZFS_ACL_AUTO_INHERIT`).
 const AUTO_INHERIT: u64 = 0x40;
 /// Nobody is denied to execute it, so that looking it up in a path takes no look at the list.
@@ -66,8 +71,15 @@ pub struct Znode {
     pub device: Option<Device>,
     /// Where a symbolic link leads, unless that is in the contents.
     pub target: Option<Vec<u8>>,
-    /// Extended attributes in the attributes themselves: an nvlist as it stands.
+    /// Extended attributes in the attributes themselves, as they stand: see [`super::packed`].
     pub packed: Option<Vec<u8>>,
+    /// The access control list, when it says more than the mode.
+    pub acl: Option<Vec<Ace>>,
+    /// The object with the list, when it is in one.
+    pub external: Option<External>,
+    /// Whether the object has had a spill block that is to be replaced, as receivers differ in what they do about one that is not
+    /// wanted any more.
+    pub spills: bool,
 }
 
 /// A znode as an object has it.
@@ -84,12 +96,16 @@ pub struct Encoded {
 }
 
 impl Znode {
-    /// The flags of a node with this mode; of one that belongs to extended attributes if `is_extended`.
-    pub fn flags(mode: u64, is_extended: bool) -> u64 {
-        let mut flags = ARCHIVE | AV_MODIFIED | ACL_TRIVIAL;
+    /// The flags of a node with this mode and list; of one that belongs to extended attributes if `is_extended`.
+    pub fn flags(mode: u64, acl: Option<&[Ace]>, is_extended: bool) -> u64 {
+        let mut flags = ARCHIVE | AV_MODIFIED;
         for (holds, flag) in [
+            (acl.is_none(), ACL_TRIVIAL),
+            (acl.is_some_and(acl::is_inherited), INHERIT_ACE),
+            (acl.is_some_and(acl::has_objects), OBJECT_ACE),
             (mode & FORMAT == DIRECTORY, AUTO_INHERIT),
-            (mode & 0o111 == 0o111, NO_EXECS_DENIED),
+            // Without the flag the list is asked.
+            (acl.is_none() && mode & 0o111 == 0o111, NO_EXECS_DENIED),
             (is_extended, XATTR),
         ] {
             if holds {
@@ -101,42 +117,58 @@ impl Znode {
 
     /// The layouts of its bonus buffer and of its spill block as system attributes.
     pub fn layouts(&self) -> (Layout, Option<Layout>) {
-        let has_extended = self.extended != 0;
-        let Some(target) = &self.target else {
-            return match (self.device.is_some(), has_extended) {
-                (true, true) => (Layout::ExtendedDevice, None),
-                (true, false) => (Layout::Device, None),
-                (false, true) => (Layout::Extended, None),
-                (false, false) => (Layout::Plain, None),
-            };
-        };
-        // Two lengths, the numbers and times that everything has, the list, and the target.
-        let length = 16 + 17 * 8 + self.list().len() + if has_extended { 8 } else { 0 } + target.len();
+        let list = acl::encoded_length(&self.list());
+        let variable = [
+            (true, Attribute::DaclAces, list),
+            (self.extended != 0, Attribute::Xattr, 8),
+            (self.target.is_some(), Attribute::Symlink, self.target.as_ref().map_or(0, Vec::len)),
+            (self.packed.is_some(), Attribute::Dxattr, self.packed.as_ref().map_or(0, Vec::len)),
+        ];
+        // A number comes before what has no fixed length.
+        let numbers = self.device.map(|_| Attribute::Rdev).into_iter().chain([Attribute::DaclCount]);
+        let fixed = |attribute| (attribute, usize::from(sa::fixed_length(attribute)));
+        let mut bonus: Vec<(Attribute, usize)> = sa::COMMON.into_iter().chain(numbers).map(fixed).collect();
+        let more: Vec<(Attribute, usize)> = variable
+            .into_iter()
+            .filter(|one| one.0)
+            .map(|(_, attribute, length)| (attribute, length))
+            .collect();
+        let attributes =
+            |lengths: &[(Attribute, usize)]| lengths.iter().map(|(attribute, _)| *attribute).collect();
+        let all: Vec<_> = bonus.iter().chain(&more).copied().collect();
         // ZFS itself spills as soon as the buffer would be full.
-        match (length < MAX_BONUS, has_extended) {
-            (true, true) => (Layout::ExtendedSymlink, None),
-            (true, false) => (Layout::Symlink, None),
-            (false, true) => (Layout::Plain, Some(Layout::SpilledExtendedSymlink)),
-            (false, false) => (Layout::Plain, Some(Layout::SpilledSymlink)),
+        if !self.spills && sa::encoded_length(&all) < MAX_BONUS {
+            return (attributes(&all), None);
         }
+        // The list stays in the bonus buffer if there is room for it and something else to spill.
+        let with_list = sa::encoded_length(&[&bonus[..], &more[..1]].concat()) <= BONUS_BESIDE_SPILL;
+        let (stays, spilled) = more.split_at(usize::from(with_list && more.len() > 1));
+        bonus.extend_from_slice(stays);
+        (attributes(&bonus), Some(attributes(spilled)))
     }
 
     /// As system attributes, for version 5.
-    pub fn to_attributes(&self, numbering: Numbering) -> Encoded {
+    pub fn to_attributes(&self, numbering: &Numbering) -> Encoded {
         let list = self.list();
-        let encode = |layout| sa::encode(layout, numbering, |attribute| self.value(attribute, &list));
+        let encode =
+            |layout: &Layout| sa::encode(layout, numbering, |attribute| self.value(attribute, &list));
         let (layout, spilled) = self.layouts();
-        let mut bonus = encode(layout);
+        let mut bonus = encode(&layout);
         let spill = spilled.map(|spilled| {
             bonus.resize(BONUS_BESIDE_SPILL, 0);
-            let mut block = encode(spilled);
+            let mut block = encode(&spilled);
             block.resize(block.len().next_multiple_of(512), 0);
             block
         });
         Encoded { bonus_type: BONUS_SA, bonus, spill, contents: None }
     }
 
-    /// In the old form, for version 4.
+    /// Whether the old form has room for the access control list; a longer one would take an object of its own.
+    pub fn fits_old(&self) -> bool {
+        acl::encoded_length(&self.list()) <= acl::OLD_SPACE
+    }
+
+    /// In the old form, for version 4. The list has to [fit](Self::fits_old).
     pub fn to_old(&self) -> Encoded {
         let mut bonus = Vec::with_capacity(MAX_BONUS);
         for time in self.times {
@@ -161,10 +193,10 @@ impl Znode {
         bonus.resize(bonus.len() + 4 * 8, 0);
         let list = self.list();
         bonus.extend_from_slice(&0u64.to_le_bytes());
-        bonus.extend_from_slice(&(list.len() as u32).to_le_bytes());
+        bonus.extend_from_slice(&(acl::encoded_length(&list) as u32).to_le_bytes());
         bonus.extend_from_slice(&1u16.to_le_bytes());
-        bonus.extend_from_slice(&((list.len() / 8) as u16).to_le_bytes());
-        bonus.extend_from_slice(&list);
+        bonus.extend_from_slice(&(list.len() as u16).to_le_bytes());
+        bonus.extend_from_slice(&acl::encode(&list));
         bonus.resize(OLD_LENGTH, 0);
         let mut contents = None;
         if let Some(target) = &self.target {
@@ -177,10 +209,13 @@ impl Znode {
         Encoded { bonus_type: BONUS_ZNODE, bonus, spill: None, contents }
     }
 
-    /// From an old bonus buffer. A target that is in the contents is not there.
-    pub fn from_old(bonus: &[u8], order: ByteOrder) -> Option<Self> {
-        let words: Vec<u64> =
-            bonus.get(..OLD_LENGTH)?.as_chunks().0.iter().map(|bytes| order.u64(*bytes)).collect();
+    /// From an old bonus buffer. A target or list that is elsewhere is not there.
+    ///
+    /// # Errors
+    /// [`SaError::Short`] and [`SaError::List`].
+    pub fn from_old(bonus: &[u8], order: ByteOrder) -> Result<Self, SaError> {
+        let (fixed, target) = bonus.split_first_chunk::<OLD_LENGTH>().ok_or(SaError::Short)?;
+        let words: Vec<u64> = fixed.as_chunks().0.iter().map(|bytes| order.u64(*bytes)).collect();
         let time = |at: usize| Time { seconds: words[at].cast_signed(), nanoseconds: words[at + 1] as u32 };
         let mut znode = Self {
             times: [time(0), time(2), time(4), time(6)],
@@ -196,10 +231,26 @@ impl Znode {
             ..Self::default()
         };
         znode.device = is_device(znode.mode).then(|| device_of(words[14]));
-        if znode.mode & FORMAT == SYMLINK && znode.size as usize <= OLD_TARGET {
-            znode.target = Some(bonus.get(OLD_LENGTH..OLD_LENGTH + znode.size as usize)?.to_vec());
+        if znode.mode & FORMAT == SYMLINK && znode.size <= OLD_TARGET as u64 {
+            znode.target = Some(target.get(..znode.size as usize).ok_or(SaError::Short)?.to_vec());
         }
-        Some(znode)
+        let seat = fixed.last_chunk().expect("a znode ends with what it says of its list");
+        znode.take(acl::decode_seat(seat, order)?);
+        Ok(znode)
+    }
+
+    /// Takes the list that an old bonus buffer has or leads to.
+    fn take(&mut self, seat: acl::Seat) {
+        match seat {
+            acl::Seat::Here(list) => self.take_list(list),
+            acl::Seat::Elsewhere(external) => self.external = Some(external),
+        }
+    }
+
+    /// Takes a list, if it says more than the mode.
+    pub fn take_list(&mut self, list: Vec<Ace>) {
+        self.external = None;
+        self.acl = acl::beyond_mode(list, self.flags & ACL_TRIVIAL != 0, self.mode as u16 & 0o7777);
     }
 
     /// From system attributes.
@@ -227,7 +278,7 @@ impl Znode {
             }
             _ => Time::default(),
         };
-        Ok(Self {
+        let mut znode = Self {
             mode: number(Attribute::Mode),
             size: number(Attribute::Size),
             generation: number(Attribute::Gen),
@@ -241,15 +292,26 @@ impl Znode {
             device: values.contains_key(&Attribute::Rdev).then(|| device_of(number(Attribute::Rdev))),
             target: values.get(&Attribute::Symlink).cloned(),
             packed: values.get(&Attribute::Dxattr).filter(|bytes| !bytes.is_empty()).cloned(),
-        })
+            ..Self::default()
+        };
+        if let Some(list) = values.get(&Attribute::DaclAces) {
+            znode.take_list(acl::decode(list, number(Attribute::DaclCount), order)?);
+        } else if let Some(seat) = values.get(&Attribute::ZnodeAcl) {
+            // What was an old bonus buffer once keeps its list as it was.
+            znode.take(acl::decode_seat(seat.first_chunk().ok_or(SaError::Short)?, order)?);
+        }
+        Ok(znode)
     }
 
-    /// The access control list as bytes.
-    fn list(&self) -> Vec<u8> {
-        acl::trivial(self.mode as u16 & 0o7777).into_iter().flat_map(acl::Entry::to_bytes).collect()
+    /// The access control list.
+    fn list(&self) -> Cow<'_, [Ace]> {
+        match &self.acl {
+            Some(list) => Cow::Borrowed(list),
+            None => Cow::Owned(acl::trivial(self.mode as u16 & 0o7777)),
+        }
     }
 
-    fn value(&self, attribute: Attribute, list: &[u8]) -> Vec<u8> {
+    fn value(&self, attribute: Attribute, list: &[Ace]) -> Vec<u8> {
         let number = |number: u64| number.to_le_bytes().to_vec();
         match attribute {
             Attribute::Mode => number(self.mode),
@@ -262,13 +324,14 @@ impl Znode {
             Attribute::Links => number(self.links),
             Attribute::Xattr => number(self.extended),
             Attribute::Rdev => number(self.device.map_or(0, device_number)),
-            Attribute::DaclCount => number(list.len() as u64 / 8),
-            Attribute::DaclAces => list.to_vec(),
+            Attribute::DaclCount => number(list.len() as u64),
+            Attribute::DaclAces => acl::encode(list),
             Attribute::Atime => time_bytes(self.times[0]).to_vec(),
             Attribute::Mtime => time_bytes(self.times[1]).to_vec(),
             Attribute::Ctime => time_bytes(self.times[2]).to_vec(),
             Attribute::Crtime => time_bytes(self.times[3]).to_vec(),
             Attribute::Symlink => self.target.clone().unwrap_or_default(),
+            Attribute::Dxattr => self.packed.clone().unwrap_or_default(),
             other => unreachable!("no layout that is written has {other:?}"),
         }
     }

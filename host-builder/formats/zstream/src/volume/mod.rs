@@ -5,10 +5,12 @@
 //! is listed or probed, so both directions insist on them: object 2 and its `size` are there, the block size is a power
 //! of two, the size a multiple of it.
 
+mod check;
 mod reader;
 mod sink;
 mod writer;
 
+pub use check::VolumeCheck;
 pub use reader::{Base, ExtractOptions, VolumeInfo, extract};
 pub use sink::VolumeSink;
 pub use writer::{Summary, VolumeOptions, VolumeWriter};

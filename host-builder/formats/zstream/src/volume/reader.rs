@@ -83,7 +83,7 @@ pub struct VolumeInfo {
 /// # Errors
 /// Those of [`StreamReader::next_record`]; [`ErrorKind::BadVolume`] when the stream is not of a volume or breaks the
 /// rules of [`super`]; [`SizeLimit`](ErrorKind::SizeLimit); [`WrongBase`](ErrorKind::WrongBase);
-/// [`TrailingData`](ErrorKind::TrailingData); [`Unsupported`](ErrorKind::Unsupported) for zstd, resumed streams and
+/// [`TrailingData`](ErrorKind::TrailingData); [`Unsupported`](ErrorKind::Unsupported) for resumed streams and
 /// several datasets in one stream; [`Io`](ErrorKind::Io) from input and sink.
 pub fn extract<R: Read, S: VolumeSink>(
     input: R,

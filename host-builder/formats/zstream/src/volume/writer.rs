@@ -178,5 +178,5 @@ impl<W: Write> VolumeWriter<W> {
 
 /// The objects of a volume have no bonus buffers.
 fn header(object: u64, object_type: u32, block_size: u32) -> ObjectHeader {
-    ObjectHeader { object, object_type, block_size, bonus_type: 0 }
+    ObjectHeader { object, object_type, block_size, bonus_type: 0, dnode_slots: 1 }
 }

@@ -4,18 +4,18 @@
 //! maps the top bits of a hash to a leaf. A leaf has all entries whose hashes begin with its prefix, in chunks of 24 bytes: one for
 //! the entry, some for its name, some for its integers.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use zerocopy::byteorder::{BE, ByteOrder as Order, LE, U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::{BlockSource, Blocks, Entry, Placed, Value, ZapError};
+use super::{BlockSource, Blocks, Entry, Placed, Value, ZapError, hash};
 use crate::checksum::ByteOrder;
 
 /// The first word of the header block (`ZBT_HEADER`).
 pub const HEADER_KIND: u64 = 0x8000_0000_0000_0001;
 /// The first word of a leaf (`ZBT_LEAF`).
-const LEAF_KIND: u64 = 0x8000_0000_0000_0000;
+pub const LEAF_KIND: u64 = 0x8000_0000_0000_0000;
 /// The second word of the header (`ZAP_MAGIC`).
 const HEADER_MAGIC: u64 = 0x2_F52A_B2AB;
 /// The magic number of a leaf (`ZAP_LEAF_MAGIC`).
@@ -342,13 +342,69 @@ impl ChunkWriter<'_> {
 /// # Errors
 /// [`ZapError::Bad`].
 pub fn decode<B: BlockSource + ?Sized>(blocks: &B, order: ByteOrder) -> Result<Vec<Entry>, ZapError> {
+    let found = match order {
+        ByteOrder::Little => found::<LE, B>(blocks),
+        ByteOrder::Big => found::<BE, B>(blocks),
+    };
+    Ok(found?.into_iter().map(|found| found.entry).collect())
+}
+
+/// The first name that is not where its hash leads.
+///
+/// # Errors
+/// [`ZapError::Bad`].
+pub fn misplaced<B: BlockSource + ?Sized>(blocks: &B, order: ByteOrder) -> Result<Option<Vec<u8>>, ZapError> {
+    let found = match order {
+        ByteOrder::Little => found::<LE, B>(blocks),
+        ByteOrder::Big => found::<BE, B>(blocks),
+    };
+    Ok(found?.into_iter().find(|found| !found.is_in_place).map(|found| found.entry.name))
+}
+
+/// The entries in a block, if it is a leaf.
+///
+/// # Errors
+/// [`ZapError::Bad`].
+pub fn decode_leaf(block: &[u8], order: ByteOrder) -> Result<Vec<Entry>, ZapError> {
+    if !block.len().is_power_of_two() || block.len() < 512 {
+        return Err(ZapError::Bad("the blocks of the name table have a size that is no power of two"));
+    }
+    let geometry = Geometry::of(block.len().trailing_zeros());
+    let any = Expected { salt: 0, normalization: 0, place: (0, 0), shift: 0 };
+    let mut found = Vec::new();
     match order {
-        ByteOrder::Little => decode_as::<LE, B>(blocks),
-        ByteOrder::Big => decode_as::<BE, B>(blocks),
+        ByteOrder::Little => leaf_entries::<LE>(block, geometry, any, &mut found)?,
+        ByteOrder::Big => leaf_entries::<BE>(block, geometry, any, &mut found)?,
+    }
+    Ok(found.into_iter().map(|found| found.entry).collect())
+}
+
+/// An entry, and whether a search finds it.
+struct Found {
+    entry: Entry,
+    is_in_place: bool,
+}
+
+/// What a leaf and the names in it have to agree with.
+#[derive(Debug, Clone, Copy)]
+struct Expected {
+    salt: u64,
+    normalization: u64,
+    /// The first pointer to the leaf, and how many there are.
+    place: (u64, u64),
+    /// How many pointers there are in all, as a power of two.
+    shift: u32,
+}
+
+impl Expected {
+    /// Whether a leaf with this prefix is where its pointers are.
+    fn allows(self, prefix: u64, prefix_length: u32) -> bool {
+        let Some(below) = self.shift.checked_sub(prefix_length) else { return false };
+        (prefix.checked_mul(1 << below), 1 << below) == (Some(self.place.0), self.place.1)
     }
 }
 
-fn decode_as<O: Order, B: BlockSource + ?Sized>(blocks: &B) -> Result<Vec<Entry>, ZapError> {
+fn found<O: Order, B: BlockSource + ?Sized>(blocks: &B) -> Result<Vec<Found>, ZapError> {
     let first = blocks.block(0).ok_or(ZapError::Bad("the name table is empty"))?;
     let (header, _) =
         Header::<O>::ref_from_prefix(first).map_err(|_| ZapError::Bad("the name table is too short"))?;
@@ -363,7 +419,7 @@ fn decode_as<O: Order, B: BlockSource + ?Sized>(blocks: &B) -> Result<Vec<Entry>
     }
     let block_shift = first.len().trailing_zeros();
     let shift = header.table_shift.get();
-    let mut leaves = Leaves { numbers: Vec::new(), seen: HashSet::new() };
+    let mut leaves = Leaves { numbers: Vec::new(), places: HashMap::new(), pointers: 0 };
     if header.table_blocks.get() == 0 {
         if shift != u64::from(block_shift - 4) {
             return Err(ZapError::Bad("the table of pointers is not of the size of its place"));
@@ -382,10 +438,17 @@ fn decode_as<O: Order, B: BlockSource + ?Sized>(blocks: &B) -> Result<Vec<Entry>
     let geometry = Geometry::of(block_shift);
     let mut entries = Vec::new();
     for number in leaves.numbers {
+        let expected = Expected {
+            salt: header.salt.get(),
+            normalization: header.normalization.get(),
+            place: leaves.places[&number],
+            shift: shift as u32,
+        };
         let block = blocks.block(number).filter(|block| block.len() == first.len());
         leaf_entries::<O>(
             block.ok_or(ZapError::Bad("a leaf of the name table is missing"))?,
             geometry,
+            expected,
             &mut entries,
         )?;
     }
@@ -395,16 +458,22 @@ fn decode_as<O: Order, B: BlockSource + ?Sized>(blocks: &B) -> Result<Vec<Entry>
 /// The blocks to which pointers point, each once, in their order.
 struct Leaves {
     numbers: Vec<u64>,
-    seen: HashSet<u64>,
+    /// The first pointer to each, and how many there are.
+    places: HashMap<u64, (u64, u64)>,
+    /// Pointers so far.
+    pointers: u64,
 }
 
 impl Leaves {
     fn note<O: Order>(&mut self, pointers: &[u8]) {
         for pointer in pointers.chunks_exact(8) {
             let number = U64::<O>::read_from_bytes(pointer).expect("it has eight bytes").get();
-            if self.numbers.last() != Some(&number) && self.seen.insert(number) {
+            let (_, count) = self.places.entry(number).or_insert_with(|| {
                 self.numbers.push(number);
-            }
+                (self.pointers, 0)
+            });
+            *count += 1;
+            self.pointers += 1;
         }
     }
 }
@@ -413,7 +482,8 @@ impl Leaves {
 fn leaf_entries<O: Order>(
     block: &[u8],
     geometry: Geometry,
-    entries: &mut Vec<Entry>,
+    expected: Expected,
+    entries: &mut Vec<Found>,
 ) -> Result<(), ZapError> {
     let (header, _) = LeafHeader::<O>::ref_from_prefix(block)
         .map_err(|_| ZapError::Bad("a leaf of the name table is too short"))?;
@@ -443,6 +513,8 @@ fn leaf_entries<O: Order>(
         }
         Ok(bytes)
     };
+    let prefix_length = u32::from(header.prefix_length.get());
+    let is_there = expected.allows(header.prefix.get(), prefix_length);
     let mut left = geometry.chunks;
     for bucket in 0..1 << geometry.bucket_shift {
         let mut number = u16_at::<O>(block, Geometry::bucket_at(bucket));
@@ -462,11 +534,17 @@ fn leaf_entries<O: Order>(
             let integers = value.chunks_exact(size.into());
             let integers =
                 integers.map(|bytes| bytes.iter().fold(0, |number, &byte| number << 8 | u64::from(byte)));
-            entries.push(Entry {
-                name,
-                value: Value::of(size, integers.collect()),
-                differentiator: entry.differentiator.get(),
-            });
+            let value = Value::of(size, integers.collect());
+            let hash = entry.hash.get();
+            let prefix = hash.checked_shr(64u32.saturating_sub(prefix_length)).unwrap_or(0);
+            // Where names are normalised before they are hashed, only ZFS knows their hashes.
+            let is_own = expected.normalization != 0 || hash::is_of(expected.salt, &name, hash);
+            let is_in_place = is_there
+                && is_own
+                && prefix == header.prefix.get()
+                && geometry.bucket(hash, prefix_length) == bucket;
+            let differentiator = entry.differentiator.get();
+            entries.push(Found { entry: Entry { name, value, differentiator }, is_in_place });
             number = entry.next.get();
         }
     }

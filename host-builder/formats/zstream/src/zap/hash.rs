@@ -8,6 +8,11 @@ pub fn of(salt: u64, name: &[u8]) -> u64 {
     crc64(salt, name) & USED
 }
 
+/// Whether a table that has this hash for a name has the right one. Some keep more bits than [`of`] gives.
+pub fn is_of(salt: u64, name: &[u8], hash: u64) -> bool {
+    hash & USED == of(salt, name)
+}
+
 /// CRC-64 of ECMA-182, reflected, starting from `crc` and without a final inversion.
 fn crc64(crc: u64, data: &[u8]) -> u64 {
     data.iter().fold(crc, |crc, &byte| (crc >> 8) ^ TABLE[((crc as u8) ^ byte) as usize])

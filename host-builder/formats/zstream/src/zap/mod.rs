@@ -168,11 +168,7 @@ impl BlockSource for [u8] {
 pub fn read<B: BlockSource + ?Sized>(blocks: &B, order: ByteOrder) -> Result<Vec<Entry>, ZapError> {
     let first = blocks.block(0).ok_or(ZapError::Bad("the name table is empty"))?;
     let kind = first.first_chunk().ok_or(ZapError::Bad("the name table is too short"))?;
-    let kind = match order {
-        ByteOrder::Little => u64::from_le_bytes(*kind),
-        ByteOrder::Big => u64::from_be_bytes(*kind),
-    };
-    match kind {
+    match order.u64(*kind) {
         micro::KIND => micro::decode(first, order),
         fat::HEADER_KIND => fat::decode(blocks, order),
         _ => Err(ZapError::Bad("there is no name table here")),
@@ -188,6 +184,26 @@ pub fn clash(salt: u64, entries: &[Entry]) -> Option<(&Entry, &Entry)> {
         let same_key = keys.insert((hash::of(salt, &entry.name), entry.differentiator), entry);
         same_name.or(same_key).map(|other| (other, entry))
     })
+}
+
+/// The first name in the table that nobody finds there, as its hash leads elsewhere. A table that cannot be read has none.
+pub fn misplaced<B: BlockSource + ?Sized>(blocks: &B, order: ByteOrder) -> Option<Vec<u8>> {
+    let first = blocks.block(0)?;
+    let kind = order.u64(*first.first_chunk()?);
+    if kind == fat::HEADER_KIND { fat::misplaced(blocks, order).ok()? } else { None }
+}
+
+/// The entries in one block of a table, wherever it is in it: all of a table of one block, those in a leaf of a larger one, none in
+/// blocks that have no entries.
+///
+/// # Errors
+/// [`ZapError::Bad`].
+pub fn read_block(block: &[u8], order: ByteOrder) -> Result<Vec<Entry>, ZapError> {
+    match block.first_chunk().map(|kind| order.u64(*kind)) {
+        Some(micro::KIND) => micro::decode(block, order),
+        Some(fat::LEAF_KIND) => fat::decode_leaf(block, order),
+        _ => Ok(Vec::new()),
+    }
 }
 
 /// The salt of the table that begins with `block`.

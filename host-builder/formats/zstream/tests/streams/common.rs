@@ -35,6 +35,8 @@ pub const FREEOBJECTS: u32 = 2;
 pub const WRITE: u32 = 3;
 pub const FREE: u32 = 4;
 pub const END: u32 = 5;
+pub const WRITE_BYREF: u32 = 6;
+pub const SPILL: u32 = 7;
 
 /// A field to set: its offset in the record, its width in bytes and its value.
 pub type Field = (usize, usize, u64);
@@ -165,7 +167,7 @@ pub fn get(bytes: &[u8], offset: usize, width: usize) -> u64 {
     u64::from_le_bytes(value)
 }
 
-/// The records of a plain little-endian volume stream without newer features: kind, the 312 bytes, the payload.
+/// The records of a plain little-endian stream without newer features: kind, the 312 bytes, the payload.
 pub fn split(stream: &[u8]) -> Vec<(u32, Vec<u8>, Vec<u8>)> {
     let (mut records, mut at) = (Vec::new(), 0);
     while at < stream.len() {
@@ -174,6 +176,7 @@ pub fn split(stream: &[u8]) -> Vec<(u32, Vec<u8>, Vec<u8>)> {
         let payload = match kind {
             OBJECT => get(record, 28, 4).next_multiple_of(8),
             WRITE => get(record, 32, 8),
+            SPILL => get(record, 16, 8),
             _ => 0,
         } as usize;
         at += RECORD;
@@ -201,6 +204,27 @@ pub fn resealed(records: Vec<(u32, Vec<u8>, Vec<u8>)>, big: bool) -> Vec<u8> {
 
 /// A plain little-endian volume stream as a big-endian machine would have sent it.
 pub fn swapped(stream: &[u8]) -> Vec<u8> {
+    swapped_with(stream, |kind, bytes, payload| {
+        if kind == WRITE && get(bytes, 16, 4) == 24 {
+            reverse(payload, 8, &[0, 8, 16]);
+            for entry in (64..payload.len()).step_by(64) {
+                reverse(payload, 8, &[entry]);
+                reverse(payload, 4, &[entry + 8]);
+            }
+        }
+    })
+}
+
+/// Reverses the bytes of numbers of a width at some offsets.
+pub fn reverse(bytes: &mut [u8], width: usize, offsets: &[usize]) {
+    for at in offsets {
+        bytes[*at..at + width].reverse();
+    }
+}
+
+/// A plain little-endian stream as a big-endian machine would have sent it. The payloads are swapped by `payloads`, which is given the
+/// kind of each record and its bytes as well, as they were.
+pub fn swapped_with(stream: &[u8], mut payloads: impl FnMut(u32, &[u8], &mut [u8])) -> Vec<u8> {
     let fields: &[(u32, &[(usize, usize)])] = &[
         (BEGIN, &[(4, 4), (8, 8), (16, 8), (24, 8), (32, 4), (36, 4), (40, 8), (48, 8)]),
         (OBJECT, &[(8, 8), (16, 4), (20, 4), (24, 4), (28, 4), (36, 4), (40, 8), (56, 8)]),
@@ -222,24 +246,16 @@ pub fn swapped(stream: &[u8]) -> Vec<u8> {
             ],
         ),
         (FREE, &[(8, 8), (16, 8), (24, 8), (32, 8)]),
+        (SPILL, &[(8, 8), (16, 8), (24, 8), (40, 8)]),
         (END, &[(40, 8)]),
     ];
-    let reverse = |bytes: &mut [u8], at: usize, width: usize| bytes[at..at + width].reverse();
     let mut records = split(stream);
     for (kind, bytes, payload) in &mut records {
-        if *kind == WRITE && get(bytes, 16, 4) == 24 {
-            for at in [0, 8, 16] {
-                reverse(payload, at, 8);
-            }
-            for entry in (64..payload.len()).step_by(64) {
-                reverse(payload, entry, 8);
-                reverse(payload, entry + 8, 4);
-            }
-        }
-        reverse(bytes, 0, 4);
+        payloads(*kind, bytes, payload);
+        reverse(bytes, 4, &[0]);
         let (_, list) = fields.iter().find(|(of, _)| of == kind).unwrap();
         for &(at, width) in *list {
-            reverse(bytes, at, width);
+            reverse(bytes, width, &[at]);
         }
     }
     resealed(records, true)

@@ -9,7 +9,7 @@ use kiln_zstream::fs::{self, FileSystem, FileSystemOptions, Objects, Version};
 
 use crate::common::{fixture, sha256};
 
-type Stored = FileSystem<DeviceStore<Vec<u8>>>;
+pub type Stored = FileSystem<DeviceStore<Vec<u8>>>;
 
 /// The file system of streams, each on top of the one before.
 fn read(names: &[&str]) -> Stored {
@@ -74,6 +74,22 @@ fn listed(system: &Stored) -> (Vec<String>, Vec<String>) {
     (lines, sums)
 }
 
+/// All that the streams say of a tree.
+pub fn described(system: &Stored) -> impl PartialEq + use<> {
+    let node = |id| {
+        let node = system.tree.node(id);
+        let kind = match &node.kind {
+            Kind::CharacterDevice(device) | Kind::BlockDevice(device) => Some(*device),
+            _ => None,
+        };
+        let extended: Vec<_> =
+            node.extended.iter().map(|(name, value)| (name.clone(), bytes(value))).collect();
+        (node.attributes, kind, extended, node.acl.clone())
+    };
+    let nodes: Vec<_> = system.tree.walk().map(|step| node(step.node)).collect();
+    (node(system.tree.root()), nodes, listed(system), paths(&system.tree))
+}
+
 fn lines(fixture_name: &str) -> Vec<String> {
     let mut lines: Vec<String> =
         String::from_utf8(fixture(fixture_name)).unwrap().lines().map(str::to_owned).collect();
@@ -86,6 +102,23 @@ fn the_tree_is_the_one_that_was_sent() {
     let (listed, sums) = listed(&read(&["fs5-full.zs.gz"]));
     assert_eq!(listed, lines("fs5-full.list.txt.gz"));
     assert_eq!(sums, lines("fs5-full.sha256.txt.gz"));
+}
+
+#[test]
+fn nothing_is_found_in_what_real_zfs_sent() {
+    for names in [
+        &["fs5-full.zs.gz"][..],
+        &["fs5-full.zs.gz", "fs5-inc.zs.gz"],
+        &["fs5-tiny.zs.gz"],
+        &["fs4-tiny.zs.gz"],
+        &["fuse-fs4-full.zs.gz"],
+        &["fuse-fs4-full.zs.gz", "fuse-fs4-inc.zs.gz"],
+    ] {
+        let system = read(names);
+        assert_eq!(fs::check(&system.objects), [], "{names:?}");
+        assert_eq!(system.objects.info().unwrap().snapshots, 1);
+        assert!(system.tree.walk().all(|step| system.tree.node(step.node).acl.is_none()), "{names:?}");
+    }
 }
 
 #[test]

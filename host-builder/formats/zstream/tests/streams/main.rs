@@ -3,6 +3,7 @@
 mod common;
 mod deholing;
 mod filesystems;
+mod foreign;
 mod records;
 mod volumes;
 mod writing;

@@ -180,7 +180,8 @@ fn compressed_blocks_are_expanded() {
     assert_eq!(disk[512..], [b'q'; 512]);
 
     assert_eq!(kind(&compressed(15, &[0xff; 512])), ErrorKind::BadRecord);
-    assert_eq!(kind(&compressed(16, &[0; 512])), ErrorKind::Unsupported);
+    assert_eq!(kind(&compressed(16, &[0; 512])), ErrorKind::BadRecord);
+    assert_eq!(kind(&compressed(17, &[0; 512])), ErrorKind::Unsupported);
 }
 
 #[test]
