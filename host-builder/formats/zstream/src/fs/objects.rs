@@ -137,6 +137,8 @@ pub struct StreamInfo {
     pub compound: bool,
     /// Byte order of the sender.
     pub byte_order: ByteOrder,
+    /// Snapshots in it: one unless it is compound.
+    pub snapshots: u64,
     /// Records of the stream.
     pub records: u64,
     /// Length of the stream in bytes.
@@ -315,6 +317,7 @@ impl<R: Read, S: Store> Application<'_, R, S> {
             clone: begin.flags & 1 != 0,
             compound: self.compound,
             byte_order: self.stream.byte_order(),
+            snapshots,
             records: self.stream.records(),
             stream_bytes: self.stream.position(),
             checksum: sum,

@@ -1,0 +1,158 @@
+//! Images that others build on: incremental streams say by a GUID which they need.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow};
+use clap::Args;
+use kiln_zstream::StreamReader;
+use kiln_zstream::record::{Begin, ObjsetType, Record};
+
+use super::shape::{self, Shape};
+use super::source::Source;
+use super::{dataset, spool};
+use crate::compression::{self, Compression};
+use crate::report::{Hint, Report, with_hint};
+
+/// Most wrappings of an origin that are taken off.
+const MAX_WRAPPINGS: usize = 3;
+
+/// The images under an incremental one.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Origins {
+    /// Image that an incremental one goes on top of; again for what that one goes on top of, in any order. Those that
+    /// nothing goes on top of are not read
+    #[arg(long = "origin", value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+}
+
+/// What a stream is of, by its first records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Heading {
+    /// The first record.
+    pub first: Begin,
+    /// The first record that belongs to a snapshot; that of a compound stream stands in its wrapping.
+    pub snapshot: Begin,
+}
+
+impl Heading {
+    /// Reads it from the beginning of a stream.
+    ///
+    /// # Errors
+    /// The stream is damaged there, or of a kind that is not read.
+    pub fn read(stream: impl Read) -> Result<Heading> {
+        let mut records = StreamReader::new(stream);
+        let mut first = None;
+        while let Some(record) = records.next_record()? {
+            match record {
+                Record::Begin(begin) if begin.compound => first = Some(begin),
+                Record::Begin(snapshot) => {
+                    return Ok(Heading { first: first.unwrap_or_else(|| snapshot.clone()), snapshot });
+                }
+                _ => {}
+            }
+        }
+        Err(anyhow!("there is no snapshot in the stream")).hint("send a snapshot of a file system or volume")
+    }
+
+    /// Whether it is the whole or a change of a file system.
+    pub fn is_file_system(&self) -> bool {
+        self.snapshot.objset_type == ObjsetType::FileSystem
+    }
+}
+
+/// An origin that is needed, and how to read its stream.
+#[derive(Clone, Debug)]
+pub struct Layer {
+    /// The file that was named, and the GUID of its snapshot.
+    pub origin: dataset::Origin,
+    /// The bytes of the file.
+    pub source: Source,
+    /// What is to be taken off them, from the outside in.
+    pub wrappings: Vec<Compression>,
+}
+
+impl Layer {
+    /// The stream in the file.
+    pub fn stream(&self) -> Box<dyn Read + Send> {
+        let bytes: Box<dyn Read + Send> = Box::new(self.source.reader());
+        self.wrappings
+            .iter()
+            .fold(bytes, |inner, &wrapping| Box::new(compression::Reader::new(inner, wrapping)))
+    }
+}
+
+/// The origins that a stream needs, the oldest first.
+///
+/// # Errors
+/// One is missing among `files`, or one of those cannot be read or is no stream of a file system.
+pub fn layers(snapshot: &Begin, files: &[PathBuf], report: &Report) -> Result<Vec<Layer>> {
+    let mut known = files.iter().map(|path| look_into(path, report)).collect::<Result<Vec<_>>>()?;
+    let mut layers = Vec::new();
+    let mut needed = snapshot.from_guid;
+    while needed != 0 {
+        let Some(at) = known.iter().position(|(layer, _)| layer.origin.guid == needed) else {
+            let above = layers.last().map(|layer: &Layer| layer.origin.path.as_path());
+            return Err(missing(above, needed, &known));
+        };
+        let (layer, below) = known.swap_remove(at);
+        layers.push(layer);
+        needed = below;
+    }
+    layers.reverse();
+    Ok(layers)
+}
+
+/// The stream in a file, and the GUID of what it goes on top of.
+fn look_into(path: &Path, report: &Report) -> Result<(Layer, u64)> {
+    let (source, _) = spool::open(path, report)?;
+    let cannot = || format!("cannot read the origin {}", path.display());
+    let mut layer =
+        Layer { origin: dataset::Origin { path: path.to_owned(), guid: 0 }, source, wrappings: Vec::new() };
+    loop {
+        let mut head = Vec::new();
+        layer.stream().take(shape::HEAD as u64).read_to_end(&mut head).with_context(cannot)?;
+        let head_size = head.len() as u64;
+        match shape::of(&Source::new(head, head_size)).with_context(cannot)? {
+            Shape::Compressed(compression) if layer.wrappings.len() < MAX_WRAPPINGS => {
+                layer.wrappings.push(compression);
+            }
+            Shape::Stream => break,
+            _ => {
+                return Err(anyhow!("the origin {} is no ZFS send stream", path.display()))
+                    .hint("name the file of an image, such as IMAGE.zfs.gz");
+            }
+        }
+    }
+    let heading = Heading::read(layer.stream()).with_context(cannot)?;
+    if !heading.is_file_system() {
+        return Err(anyhow!("the origin {} is the stream of a volume", path.display()))
+            .hint("the origin of a zone's image is a zone's image");
+    }
+    layer.origin.guid = heading.snapshot.to_guid;
+    Ok((layer, heading.snapshot.from_guid))
+}
+
+/// The error that the snapshot `needed` is not among the origins that were named. `above` is the origin that needs it, if it
+/// is not the image itself.
+fn missing(above: Option<&Path>, needed: u64, known: &[(Layer, u64)]) -> anyhow::Error {
+    let what = match above {
+        Some(path) => format!("the origin {}", path.display()),
+        None => "the stream".to_owned(),
+    };
+    let others: Vec<String> = known
+        .iter()
+        .map(|(layer, _)| format!("{} is that with GUID {}", layer.origin.path.display(), layer.origin.guid))
+        .collect();
+    let others = if others.is_empty() { String::new() } else { format!("; {}", others.join(", ")) };
+    with_hint(
+        anyhow!("{what} is incremental and goes on top of the snapshot with GUID {needed}{others}"),
+        "name the image of that snapshot with --origin FILE; its manifest says the GUID as dataset_guid, and the \
+         manifest of the incremental image names it as its origin",
+    )
+}
+
+/// The error that an incremental stream of a file system was opened without any origin.
+pub fn none_named(snapshot: &Begin) -> anyhow::Error {
+    missing(None, snapshot.from_guid, &[])
+}
