@@ -17,6 +17,9 @@ use super::source::Source;
 use super::tree::{self, Kind, Metadata, Node, Tree};
 use crate::report::Hint;
 
+/// The folder of a zone's dataset that the zone sees as `/` (source: smartos-live, src/vm).
+pub const ZONE_ROOT: &[u8] = b"root";
+
 /// Number of the node.
 pub type Handle = NodeId;
 
