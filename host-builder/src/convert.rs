@@ -1,5 +1,9 @@
-//! `kiln convert`: the same disk in another form.
+//! `kiln convert`: the same disk, or the same files, in another form.
 
+mod archive;
+mod files;
+mod folder;
+mod list;
 mod qcow2;
 
 use std::fs::File;
@@ -14,16 +18,20 @@ use kiln_zstream::zero::is_zero;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
+use self::files::Losses;
 use crate::cli::Ending;
 use crate::contents::open::{self, How, Stream};
+use crate::contents::origin::Origins;
 use crate::contents::output;
+use crate::contents::path::{self, Expression, Subject};
 use crate::contents::scratch::SparseFile;
 use crate::contents::shape::Shape;
 use crate::contents::source::Source;
+use crate::contents::tree::{self, Node, Tree};
 use crate::digest::hex;
 use crate::jobs;
 use crate::report::{Hint, Progress, Report};
-use crate::staging::{self, StagedFile};
+use crate::staging::{self, StagedFile, StagedTree};
 use crate::units;
 
 /// Bytes that are read at once: whole clusters of qcow2, whole blocks of every stream.
@@ -32,14 +40,24 @@ const CHUNK: usize = 1 << 20;
 /// Name of the snapshot in a stream that is made from a disk without one.
 const DEFAULT_NAME: &str = "smartos/image@final";
 
-/// Writes the disk of an image in another form.
+/// Writes the disk or the files of an image in another form
 ///
-/// Every form that kiln opens is taken, by content and not by name. The same disk gives the same bytes: a stream made
-/// from a raw disk gets its GUID from the contents, and one made from another stream keeps its GUID, name, time and
-/// block size.
+/// Every form that kiln opens is taken, by content and not by name. The same disk gives the same
+/// bytes: a stream made from a raw disk gets its GUID from the contents, and one made from another
+/// stream keeps its GUID, name, time and block size.
+///
+/// tar, dir and mtree take the files of a zone's image, of a tar archive, of a boot archive, or of
+/// the FAT of a disk, and of each the files below a path too:
+///
+///     kiln convert base-64.zfs.gz:/root --to tar base-64.tar
+///     kiln convert web.zfs.gz --origin base-64.zfs.gz --to mtree web.mtree
+///     kiln convert 'retro.zvol.gz:/os/20141030T081701Z/platform/i86pc/amd64/boot_archive!' --to dir root
 #[derive(Args, Debug)]
+#[command(verbatim_doc_comment)]
 pub struct Arguments {
-    /// Image: .zvol, .zvol.gz, raw disk, or gzip of one
+    /// Image: .zvol, .zvol.gz, raw disk, or gzip, bzip2 or xz of one; for tar, dir and mtree whatever
+    /// holds files, or a path in it
+    #[arg(value_name = "IMAGE[:/PATH]")]
     image: PathBuf,
 
     /// Form of the output
@@ -50,9 +68,12 @@ pub struct Arguments {
     #[arg(value_name = "OUT")]
     output: PathBuf,
 
-    /// Replace OUT when it exists
+    /// Replace OUT when it exists; a folder never is
     #[arg(long)]
     force: bool,
+
+    #[command(flatten)]
+    origins: Origins,
 
     /// zvol.gz: compression level, 1 (fast) to 12 (small)
     #[arg(long, value_name = "LEVEL", default_value_t = 6, value_parser = clap::value_parser!(u8).range(1..=12))]
@@ -72,7 +93,7 @@ pub struct Arguments {
     creation_time: Option<u64>,
 }
 
-/// A form of disk image.
+/// A form of disk image or of files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Form {
     /// Every byte, zeros too
@@ -84,6 +105,13 @@ enum Form {
     /// A compressed ZFS volume stream, as imgadm takes it
     #[value(name = "zvol.gz")]
     ZvolGz,
+    /// Files as a tar archive: pax headers for long names, large numbers, exact times and extended
+    /// attributes, GNU's sparse files for those with holes of 64 KiB and more
+    Tar,
+    /// Files as files, in a new folder; what the user may not make is left out with a warning
+    Dir,
+    /// Files as a list with modes, owners, times and digests, in the format of mtree(5)
+    Mtree,
 }
 
 impl Form {
@@ -93,6 +121,9 @@ impl Form {
             Form::SparseRaw => "sparse-raw",
             Form::Qcow2 => "qcow2",
             Form::ZvolGz => "zvol.gz",
+            Form::Tar => "tar",
+            Form::Dir => "dir",
+            Form::Mtree => "mtree",
         }
     }
 }
@@ -100,8 +131,96 @@ impl Form {
 /// Runs the command.
 ///
 /// # Errors
-/// The image is no disk or cannot be read, or the output exists or cannot be written.
+/// The image is no disk, or holds no files, or cannot be read, or the output exists or cannot be written.
 pub fn run(arguments: &Arguments, report: &Report) -> Result<Ending> {
+    match arguments.to {
+        Form::Tar | Form::Dir | Form::Mtree => files_of(arguments, report),
+        Form::Raw | Form::SparseRaw | Form::Qcow2 | Form::ZvolGz => disk_of(arguments, report),
+    }
+}
+
+/// Converts to a form of files.
+fn files_of(arguments: &Arguments, report: &Report) -> Result<Ending> {
+    let expression = Expression::parse(arguments.image.as_os_str());
+    let name = arguments.image.display();
+    let tree_out = match arguments.to {
+        Form::Dir => Some(StagedTree::create(&arguments.output)?),
+        _ => {
+            staging::refuse_existing(&arguments.output, arguments.force)?;
+            None
+        }
+    };
+    let how = How { origins: &arguments.origins.files, ..How::default() };
+    let found = path::resolve(&expression, true, how, report)?;
+    let (tree, top) = match found.subject {
+        Subject::Node { tree, node } if node.is_directory() => (tree, node),
+        Subject::Node { node, .. } => {
+            return Err(anyhow!("{name} is a {}, not a folder", node.metadata.kind.name()))
+                .hint("`kiln cat` writes a single file");
+        }
+        Subject::Bytes(_) => {
+            return Err(anyhow!("{name} holds no files")).hint("`kiln inspect` says what it is");
+        }
+    };
+    let cannot = || format!("cannot write {}", arguments.output.display());
+    let mut losses = Losses::default();
+    let progress = report.progress("converting", bytes_below(&*tree, &top)?);
+    let totals = if let Some(staged) = tree_out {
+        let totals = folder::extract(&*tree, &top, staged.open()?, &mut losses, &progress)
+            .with_context(cannot)
+            .hint("its file system may be full, or not able to hold such names: extract to another place, or convert to tar")?;
+        drop(progress);
+        staged.publish()?;
+        totals
+    } else {
+        let mut staged = StagedFile::create(&arguments.output)
+            .hint("give OUT as a path in a folder that exists and that you may write to")?;
+        let out = BufWriter::with_capacity(CHUNK, staged.file_mut());
+        let written = match arguments.to {
+            Form::Tar => archive::write(&*tree, &top, out, &mut losses, &progress),
+            _ => list::write(&*tree, &top, out, &mut losses, &progress),
+        };
+        let totals = written
+            .with_context(cannot)
+            .hint("its file system may be full: write it to a place with more room")?;
+        drop(progress);
+        staged.publish(arguments.force).hint("look whether its folder is still one that you may write to")?;
+        totals
+    };
+    losses.warn(report);
+    if report.is_json() {
+        output::object(&json!({
+            "event": "converted",
+            "output": arguments.output.display().to_string(),
+            "form": arguments.to.name(),
+            "names": totals.names,
+            "content_size": totals.bytes,
+            "losses": losses.count(),
+        }))?;
+    } else {
+        output::text(&format!(
+            "{}: {}, {} names, {} in files\n",
+            arguments.output.display(),
+            arguments.to.name(),
+            totals.names,
+            units::size(totals.bytes)
+        ))?;
+    }
+    Ok(Ending::Done)
+}
+
+/// The bytes in all files below a folder, each name counted.
+fn bytes_below(tree: &dyn Tree, top: &Node) -> Result<u64> {
+    let mut bytes = 0_u64;
+    tree::walk(tree, top, &mut |node| {
+        bytes = bytes.saturating_add(if node.is_file() { node.metadata.size } else { 0 });
+        Ok(())
+    })?;
+    Ok(bytes)
+}
+
+/// Converts to a form of disk.
+fn disk_of(arguments: &Arguments, report: &Report) -> Result<Ending> {
     staging::refuse_existing(&arguments.output, arguments.force)?;
     let image = open::open(&arguments.image, How::default(), report)?;
     let contents = image.contents;
@@ -110,13 +229,15 @@ pub fn run(arguments: &Arguments, report: &Report) -> Result<Ending> {
         return Err(anyhow!("{name} is empty")).hint("name a disk image");
     }
     match contents.shape {
-        Shape::Stream => {
-            return Err(anyhow!("{name} is a stream without a whole volume in it"))
-                .hint("convert takes full streams of volumes; `kiln inspect` says what this one is");
+        Shape::Stream | Shape::Dataset => {
+            return Err(anyhow!("{name} is a stream without a whole volume in it")).hint(
+                "disks come from full streams of volumes; files from others with --to tar, dir or mtree",
+            );
         }
         Shape::Tar => {
-            return Err(anyhow!("{name} is an archive, not a disk"))
-                .hint("`kiln retro` builds a disk from a platform tarball");
+            return Err(anyhow!("{name} is an archive, not a disk")).hint(
+                "`kiln retro` builds a disk from a platform tarball; --to tar, dir and mtree take its files",
+            );
         }
         Shape::Other if is_qcow2(&contents.source)? => {
             return Err(anyhow!("{name} is a qcow2 image, which kiln writes but does not read"))
@@ -141,7 +262,7 @@ pub fn run(arguments: &Arguments, report: &Report) -> Result<Ending> {
             SparseFile::new(staged.file()).fill(disk.reader(), count).map(drop).map_err(Into::into)
         }
         Form::Qcow2 => qcow2(&disk, staged.file_mut(), report),
-        Form::ZvolGz => zvol_gz(&disk, contents.stream.as_ref(), arguments, staged.file_mut(), report),
+        _ => zvol_gz(&disk, contents.stream.as_ref(), arguments, staged.file_mut(), report),
     }
     .with_context(cannot)
     .hint("its file system may be full: write it to a place with more room")?;
