@@ -5,15 +5,15 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result, anyhow};
+use kiln_zstream::StreamReader;
 use kiln_zstream::fs::Objects;
 use kiln_zstream::record::{Begin, ObjsetType};
 use kiln_zstream::volume::{self, ExtractOptions, VolumeInfo};
-use kiln_zstream::{ErrorKind, StreamReader};
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 
 use super::dataset::{Blocks, Dataset, Keep};
-use super::origin::{self, Heading};
+use super::origin::{self, DAMAGED, Heading, explained};
 use super::scratch::{Scratch, SparseFile};
 use super::shape::{self, Shape};
 use super::source::Source;
@@ -21,7 +21,7 @@ use super::spool;
 use crate::compression::{Compression, Reader};
 use crate::digest::hex;
 use crate::prefetch::Prefetch;
-use crate::report::{Hint, Progress, Report, with_hint};
+use crate::report::{Hint, Progress, Report};
 
 /// Largest volume or expanded file in bytes, 8 TiB: what a sparse temporary file can hold on every file system.
 pub(super) const MAX_EXPANDED: u64 = 8 << 40;
@@ -216,7 +216,7 @@ fn heading<R: Read>(again: impl Fn() -> R) -> Result<Option<Heading>> {
         .take(shape::HEAD as u64)
         .read_to_end(&mut head)
         .hint("the file is damaged: copy or download it again, and compare its published checksum")?;
-    if shape::is_stream(&head) { Heading::read(again()).map(Some).hint(DAMAGED) } else { Ok(None) }
+    if shape::is_stream(&head) { Heading::read(again()).map(Some) } else { Ok(None) }
 }
 
 /// Reads `from` to its end into a temporary file.
@@ -276,20 +276,6 @@ fn file_system_of(
     let info = Prefetch::over(from, |reader| objects.apply(reader).cloned()).map_err(explained)?;
     let origins = layers.into_iter().map(|layer| layer.origin).collect();
     Ok(Dataset::new(objects, info, origins, how.digests))
-}
-
-/// An error of a stream, with what can be done about it.
-fn explained(error: kiln_zstream::Error) -> anyhow::Error {
-    let remedy = match error.kind() {
-        ErrorKind::Unsupported => {
-            "send the snapshot again with plain `zfs send`, without -w and what else only newer systems know"
-        }
-        ErrorKind::WrongBase | ErrorKind::BadFileSystem => {
-            "send one snapshot alone, with plain `zfs send`, or with -i from the one that the origin was made of"
-        }
-        _ => DAMAGED,
-    };
-    with_hint(error, remedy)
 }
 
 /// Verifies a stream whose contents are of no use here.

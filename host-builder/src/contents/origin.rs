@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
 use clap::Args;
-use kiln_zstream::StreamReader;
 use kiln_zstream::record::{Begin, ObjsetType, Record};
+use kiln_zstream::{ErrorKind, StreamReader};
 
 use super::shape::{self, Shape};
 use super::source::Source;
@@ -16,6 +16,10 @@ use crate::report::{Hint, Report, with_hint};
 
 /// Most wrappings of an origin that are taken off.
 const MAX_WRAPPINGS: usize = 3;
+
+/// What to do about a stream that is not as it was sent.
+pub const DAMAGED: &str =
+    "the stream is damaged: copy or download it again, and compare its published checksum";
 
 /// The images under an incremental one.
 #[derive(Args, Clone, Debug, Default)]
@@ -43,7 +47,7 @@ impl Heading {
     pub fn read(stream: impl Read) -> Result<Heading> {
         let mut records = StreamReader::new(stream);
         let mut first = None;
-        while let Some(record) = records.next_record()? {
+        while let Some(record) = records.next_record().map_err(explained)? {
             match record {
                 Record::Begin(begin) if begin.compound => first = Some(begin),
                 Record::Begin(snapshot) => {
@@ -59,6 +63,20 @@ impl Heading {
     pub fn is_file_system(&self) -> bool {
         self.snapshot.objset_type == ObjsetType::FileSystem
     }
+}
+
+/// An error of a stream, with what can be done about it.
+pub fn explained(error: kiln_zstream::Error) -> anyhow::Error {
+    let remedy = match error.kind() {
+        ErrorKind::Unsupported => {
+            "send the snapshot again with plain `zfs send`, without -w and what else only newer systems know"
+        }
+        ErrorKind::WrongBase | ErrorKind::BadFileSystem => {
+            "send one snapshot alone, with plain `zfs send`, or with -i from the one that the origin was made of"
+        }
+        _ => DAMAGED,
+    };
+    with_hint(error, remedy)
 }
 
 /// An origin that is needed, and how to read its stream.

@@ -1,5 +1,6 @@
 //! A tree as a list in the format of mtree(5): one line a path, as `kiln` reads them beside an overlay.
 
+use std::collections::HashMap;
 use std::io::Write;
 
 use anyhow::{Context, Result};
@@ -23,8 +24,8 @@ pub fn write(
     progress: &Progress<'_>,
 ) -> Result<Totals> {
     let mut totals = Totals::default();
-    // The last file of several names was digested when its first one came.
-    let mut digests = std::collections::HashMap::new();
+    // Of files that have several names: they are read once.
+    let mut digests = HashMap::new();
     output.write_all(b"#mtree\n")?;
     files::walk(tree, top, &mut |step| {
         let Step::Enter(item) = step else { return Ok(()) };
@@ -104,4 +105,68 @@ fn digest(tree: &dyn Tree, item: &Item, progress: &Progress<'_>) -> Result<Strin
         Ok(())
     })?;
     Ok(hex(&digest.finalize()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contents::source::Source;
+    use crate::contents::tar::TarTree;
+    use crate::contents::tree::find;
+    use crate::ownership::{Ownership, Type};
+    use crate::report::Report;
+    use std::path::Path;
+
+    #[test]
+    fn what_is_written_is_read_beside_overlays() {
+        use ::tar::EntryType;
+        let mut builder = ::tar::Builder::new(Vec::new());
+        let members = [
+            (&b"usr/"[..], EntryType::Directory, &b""[..], 0o755),
+            (b"usr/odd \xff#=\n", EntryType::Regular, b"", 0o4511),
+            (b"usr/link", EntryType::Symlink, b"to a\\b", 0o777),
+            (b"usr/device", EntryType::Char, b"", 0o600),
+            (b"usr/pipe", EntryType::Fifo, b"", 0o622),
+            (b"usr/disk", EntryType::Block, b"", 0o640),
+        ];
+        for (name, kind, target, mode) in members {
+            let mut header = ::tar::Header::new_ustar();
+            header.as_old_mut().name[..name.len()].copy_from_slice(name);
+            header.as_old_mut().linkname[..target.len()].copy_from_slice(target);
+            header.set_entry_type(kind);
+            header.set_mode(mode);
+            header.set_uid(70_000);
+            header.set_gid(3);
+            header.set_size(0);
+            header.set_device_major(1).unwrap();
+            header.set_device_minor(2).unwrap();
+            header.set_cksum();
+            builder.append(&header, &b""[..]).unwrap();
+        }
+        let archive = builder.into_inner().unwrap();
+        let size = archive.len() as u64;
+        let tree = TarTree::open(Source::new(archive, size)).unwrap();
+        let top = find(&*tree, b"usr", false).unwrap().unwrap();
+        let (mut list, mut losses) = (Vec::new(), Losses::default());
+        let report = Report::new(false);
+        let totals = write(&*tree, &top, &mut list, &mut losses, &report.progress("test", 0)).unwrap();
+        assert_eq!((totals.names, losses.count()), (6, 0));
+
+        let read = Ownership::parse(&list, Path::new("list")).unwrap();
+        let types = [
+            (&b""[..], Type::Directory),
+            (b"odd \xff#=\n", Type::File),
+            (b"link", Type::Symlink),
+            (b"device", Type::Character),
+            (b"pipe", Type::Fifo),
+            (b"disk", Type::Block),
+        ];
+        assert_eq!(read.iter().count(), types.len());
+        for ((path, type_), (.., mode)) in types.into_iter().zip(members) {
+            let given = read.get(path).unwrap();
+            assert_eq!((given.type_, given.mode), (Some(type_), Some(mode as u16)), "{path:?}");
+            assert_eq!((given.uid, given.gid), (Some(70_000), Some(3)));
+        }
+        assert_eq!(read.get(b"link").unwrap().link.as_deref(), Some(&b"to a\\b"[..]));
+    }
 }
