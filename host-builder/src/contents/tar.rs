@@ -179,7 +179,7 @@ impl TarTree {
             return Ok(());
         }
         self.unlink(before);
-        let index = self.push(member)?;
+        let index = self.push(member, path.len())?;
         self.members[directory].children.insert(name, index);
         Ok(())
     }
@@ -192,6 +192,10 @@ impl TarTree {
             return Ok(());
         }
         self.unlink(before);
+        self.names += path.len();
+        if self.names > MAX_NAMES {
+            bail!("the archive has more than {MAX_NAMES} bytes of names and attributes");
+        }
         self.members[directory].children.insert(name, member);
         if let Some(links) = &mut self.members[member].metadata.links {
             *links += 1;
@@ -212,15 +216,16 @@ impl TarTree {
     fn place(&mut self, path: &[u8]) -> Result<Option<(usize, Vec<u8>)>> {
         let mut names: Vec<Vec<u8>> = components(path).map(<[u8]>::to_vec).collect();
         let Some(last) = names.pop() else { return Ok(None) };
-        self.names += path.len();
         let mut at = 0;
+        let mut length = 0;
         for name in names {
+            length += 1 + name.len();
             at = match self.members[at].children.get(&name).copied() {
                 Some(index) if self.members[index].metadata.kind == Kind::Directory => index,
                 // What was no directory and has something in it now is one.
                 before => {
                     self.unlink(before);
-                    let index = self.push(Member::directory())?;
+                    let index = self.push(Member::directory(), length)?;
                     self.members[at].children.insert(name, index);
                     index
                 }
@@ -229,8 +234,10 @@ impl TarTree {
         Ok(Some((at, last)))
     }
 
-    fn push(&mut self, member: Member) -> Result<usize> {
+    /// Adds a member whose path has so many bytes.
+    fn push(&mut self, member: Member, path: usize) -> Result<usize> {
         let index = self.members.len();
+        self.names += path;
         if index > MAX_THINGS || self.names > MAX_NAMES {
             bail!(
                 "the archive has more than {MAX_THINGS} members or {MAX_NAMES} bytes of names and attributes"

@@ -260,8 +260,7 @@ fn a_list_says_everything() {
     assert_eq!(list.lines().count(), 25);
     assert!(said.stderr.contains("extended attributes, of which mtree says nothing"), "{}", said.stderr);
 
-    // libarchive's reader is not on every machine.
-    let Some(bsdtar) = tools::find("bsdtar") else { return };
+    let Some(bsdtar) = tools::require("bsdtar") else { return };
     let said = run(&lab, &bsdtar, &["--numeric-owner", "-tvf", "list"]);
     assert_eq!(said.stdout.lines().count(), 24, "{}", said.stdout);
 }
