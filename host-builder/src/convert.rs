@@ -118,3 +118,6 @@ pub fn run(arguments: &Arguments, report: &Report) -> Result<Ending> {
         Form::Raw | Form::SparseRaw | Form::Qcow2 | Form::ZvolGz => disk::convert(arguments, report),
     }
 }
+
+#[cfg(test)]
+mod tests;
