@@ -132,7 +132,7 @@ fn check_wrappings(findings: &mut Findings, contents: &Contents) {
         Compression::None => {}
         Compression::Gzip => findings.passed("gzip", "the checksum and length of every member are right"),
         Compression::Bzip2 | Compression::Xz => {
-            findings.passed(compression.name(), "every checksum is right")
+            findings.passed(compression.name(), "every checksum is right");
         }
     }
     if let Some(offset) = contents.trailing {

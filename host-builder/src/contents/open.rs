@@ -13,7 +13,7 @@ use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 
 use super::dataset::{Blocks, Dataset, Keep};
-use super::origin::{self, DAMAGED, Heading, explained};
+use super::origin::{self, DAMAGED, explained};
 use super::scratch::{Scratch, SparseFile};
 use super::shape::{self, Shape};
 use super::source::Source;
@@ -27,8 +27,6 @@ use crate::report::{Hint, Progress, Report};
 pub(super) const MAX_EXPANDED: u64 = 8 << 40;
 /// Most wrappings around each other that are taken off: a stream in gzip in gzip.
 const MAX_WRAPPINGS: usize = 3;
-/// What to do about a stream that is not as it was sent.
-const DAMAGED: &str = "the stream is damaged: copy or download it again, and compare its published checksum";
 
 /// Digests of bytes that passed, lower-case hex.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,9 +42,7 @@ pub struct Digests {
 /// What a send stream says about itself.
 #[derive(Clone, Debug)]
 pub struct Stream {
-    /// The first record.
-    pub begin: Begin,
-    /// The first record of a snapshot, which is the same unless the stream is compound.
+    /// The first record; of a compound stream that of its first snapshot.
     pub snapshot: Begin,
     /// What the records add up to; `None` for streams that are no whole volume.
     pub volume: Option<VolumeInfo>,
@@ -162,14 +158,14 @@ fn unwrap_hashing(
         };
         let expanded = {
             let again = || Reader::new(contents.source.reader(), wrapping);
-            let heading = heading(again)?;
+            let snapshot = snapshot(again)?;
             let progress = report.progress("expanding", contents.source.size());
             let counted = progress.reader(contents.source.reader());
             let raw = Hashing { inner: counted, hashes: hashes.take() };
             let inner = (how.digests && wrapping != Compression::None).then(Hashes::shared);
             let mut reader = Hashing { inner: Reader::new(raw, wrapping), hashes: inner.clone() };
-            let expanded = match heading {
-                Some(heading) => expand_stream(&mut reader, heading, scratch, how, report)?,
+            let expanded = match snapshot {
+                Some(snapshot) => expand_stream(&mut reader, snapshot, scratch, how, report)?,
                 None => expand_file(&mut reader, scratch)?,
             };
             if contents.compression == Compression::None {
@@ -209,14 +205,14 @@ struct Expanded {
     dataset: Option<Arc<Dataset>>,
 }
 
-/// What a stream is of; `None` for what is no stream. `again` reads it from the beginning.
-fn heading<R: Read>(again: impl Fn() -> R) -> Result<Option<Heading>> {
+/// The first snapshot in a stream; `None` for what is no stream. `again` reads it from the beginning.
+fn snapshot<R: Read>(again: impl Fn() -> R) -> Result<Option<Begin>> {
     let mut head = Vec::new();
     again()
         .take(shape::HEAD as u64)
         .read_to_end(&mut head)
         .hint("the file is damaged: copy or download it again, and compare its published checksum")?;
-    if shape::is_stream(&head) { Heading::read(again()).map(Some) } else { Ok(None) }
+    if shape::is_stream(&head) { origin::first_snapshot(again()).map(Some) } else { Ok(None) }
 }
 
 /// Reads `from` to its end into a temporary file.
@@ -232,14 +228,14 @@ fn expand_file(from: &mut (impl Read + Send), scratch: &Scratch) -> Result<Expan
 /// of its files. An increment is read for its checksums alone when there is nothing under it.
 fn expand_stream(
     from: &mut (impl Read + Send),
-    heading: Heading,
+    snapshot: Begin,
     scratch: &Scratch,
     how: How<'_>,
     report: &Report,
 ) -> Result<Expanded> {
-    let file_system = heading.is_file_system();
-    let whole_volume = heading.snapshot.objset_type == ObjsetType::Volume && heading.snapshot.from_guid == 0;
-    let mut stream = Stream { begin: heading.first, snapshot: heading.snapshot, volume: None };
+    let file_system = snapshot.objset_type == ObjsetType::FileSystem;
+    let whole_volume = snapshot.objset_type == ObjsetType::Volume && snapshot.from_guid == 0;
+    let mut stream = Stream { snapshot, volume: None };
     if file_system && (stream.snapshot.from_guid == 0 || !how.origins.is_empty()) {
         let dataset = file_system_of(from, &stream.snapshot, scratch, how, report)?;
         return Ok(Expanded { stream: Some(stream), dataset: Some(Arc::new(dataset)), source: None });

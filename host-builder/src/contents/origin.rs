@@ -30,39 +30,20 @@ pub struct Origins {
     pub files: Vec<PathBuf>,
 }
 
-/// What a stream is of, by its first records.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Heading {
-    /// The first record.
-    pub first: Begin,
-    /// The first record that belongs to a snapshot; that of a compound stream stands in its wrapping.
-    pub snapshot: Begin,
-}
-
-impl Heading {
-    /// Reads it from the beginning of a stream.
-    ///
-    /// # Errors
-    /// The stream is damaged there, or of a kind that is not read.
-    pub fn read(stream: impl Read) -> Result<Heading> {
-        let mut records = StreamReader::new(stream);
-        let mut first = None;
-        while let Some(record) = records.next_record().map_err(explained)? {
-            match record {
-                Record::Begin(begin) if begin.compound => first = Some(begin),
-                Record::Begin(snapshot) => {
-                    return Ok(Heading { first: first.unwrap_or_else(|| snapshot.clone()), snapshot });
-                }
-                _ => {}
-            }
+/// The first record of a stream that belongs to a snapshot; that of a compound one stands in its wrapping.
+///
+/// # Errors
+/// The stream is damaged up to there, or of a kind that is not read.
+pub fn first_snapshot(stream: impl Read) -> Result<Begin> {
+    let mut records = StreamReader::new(stream);
+    while let Some(record) = records.next_record().map_err(explained)? {
+        if let Record::Begin(begin) = record
+            && !begin.compound
+        {
+            return Ok(begin);
         }
-        Err(anyhow!("there is no snapshot in the stream")).hint("send a snapshot of a file system or volume")
     }
-
-    /// Whether it is the whole or a change of a file system.
-    pub fn is_file_system(&self) -> bool {
-        self.snapshot.objset_type == ObjsetType::FileSystem
-    }
+    Err(anyhow!("there is no snapshot in the stream")).hint("send a snapshot of a file system or volume")
 }
 
 /// An error of a stream, with what can be done about it.
@@ -142,13 +123,13 @@ fn look_into(path: &Path, report: &Report) -> Result<(Layer, u64)> {
             }
         }
     }
-    let heading = Heading::read(layer.stream()).with_context(cannot)?;
-    if !heading.is_file_system() {
+    let snapshot = first_snapshot(layer.stream()).with_context(cannot)?;
+    if snapshot.objset_type != ObjsetType::FileSystem {
         return Err(anyhow!("the origin {} is the stream of a volume", path.display()))
             .hint("the origin of a zone's image is a zone's image");
     }
-    layer.origin.guid = heading.snapshot.to_guid;
-    Ok((layer, heading.snapshot.from_guid))
+    layer.origin.guid = snapshot.to_guid;
+    Ok((layer, snapshot.from_guid))
 }
 
 /// The error that the snapshot `needed` is not among the origins that were named. `above` is the origin that needs it, if it

@@ -208,8 +208,7 @@ pub trait Tree: Send + Sync {
     /// # Errors
     /// As of [`contents`](Self::contents).
     fn stretches(&self, file: &Node) -> Result<Vec<Range<u64>>> {
-        let all = 0..file.metadata.size;
-        Ok(if all.is_empty() { Vec::new() } else { vec![all] })
+        Ok(whole(file.metadata.size))
     }
 
     /// The extended attributes of something, sorted by the bytes of their names.
@@ -219,6 +218,12 @@ pub trait Tree: Send + Sync {
     fn extended(&self, _node: &Node) -> Result<Vec<(Vec<u8>, Source)>> {
         Ok(Vec::new())
     }
+}
+
+/// The one range of all bytes, or none.
+pub fn whole(size: u64) -> Vec<Range<u64>> {
+    let all = 0..size;
+    (!all.is_empty()).then_some(all).into_iter().collect()
 }
 
 /// Sorts nodes by the bytes of their names.

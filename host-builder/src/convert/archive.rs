@@ -13,7 +13,7 @@ use tar::{EntryType, GnuExtSparseHeader, GnuSparseHeader, Header};
 
 use super::files::{self, Item, Losses, Step, Totals};
 use crate::contents::source::Source;
-use crate::contents::tree::{Kind, Node, Tree, show};
+use crate::contents::tree::{self, Kind, Node, Tree, show};
 use crate::report::Progress;
 use crate::tarball::{BLOCK, EXTENDED};
 
@@ -88,7 +88,7 @@ impl<W: Write> Archive<'_, W> {
         };
         let stored: Vec<Range<u64>> = match (&holes, &contents) {
             (Some(stored), _) => stored.clone(),
-            (None, Some(contents)) => vec![0..contents.size()],
+            (None, Some(contents)) => tree::whole(contents.size()),
             (None, None) => Vec::new(),
         };
         let length = stored.iter().map(|stretch| stretch.end - stretch.start).sum();
@@ -96,7 +96,7 @@ impl<W: Write> Archive<'_, W> {
         let mut header = if holes.is_some() { Header::new_gnu() } else { Header::new_ustar() };
         header.set_entry_type(kind);
         let mut records = Records::default();
-        self.describe(item, length, &mut header, &mut records)?;
+        describe(item, length, &mut header, &mut records)?;
         let mut more = Vec::new();
         if holes.is_some() {
             header.set_entry_type(EntryType::GNUSparse);
@@ -108,48 +108,6 @@ impl<W: Write> Archive<'_, W> {
         self.output.write_all(&more)?;
         if let Some(contents) = contents {
             self.contents(item, &contents, stored, length)?;
-        }
-        Ok(())
-    }
-
-    /// Fills a header, and the records for what it has no room for.
-    fn describe(&self, item: &Item, length: u64, header: &mut Header, records: &mut Records) -> Result<()> {
-        let metadata = item.metadata();
-        let mut name = if item.path.is_empty() { b"./".to_vec() } else { item.path.clone() };
-        if metadata.kind == Kind::Directory && !name.ends_with(b"/") {
-            name.push(b'/');
-        }
-        put_name(&mut header.as_old_mut().name, &name, "path", records);
-        let target = item.first.as_deref().or(metadata.target.as_deref());
-        if let Some(target) = target {
-            put_name(&mut header.as_old_mut().linkname, target, "linkpath", records);
-        }
-        header.set_mode(item.mode());
-        let (uid, gid) = item.owner();
-        for (keyword, number) in [("uid", uid), ("gid", gid)] {
-            if number > LARGEST_SHORT {
-                records.add(keyword, number.to_string().as_bytes());
-            }
-        }
-        header.set_uid(uid.into());
-        header.set_gid(gid.into());
-        header.set_size(length);
-        if length > LARGEST_LONG {
-            records.add("size", length.to_string().as_bytes());
-        }
-        let (seconds, nanoseconds) = item.time();
-        header.set_mtime(u64::try_from(seconds).unwrap_or(0));
-        if nanoseconds > 0 || !(0..=LARGEST_LONG as i64).contains(&seconds) {
-            records.add("mtime", time(seconds, nanoseconds).as_bytes());
-        }
-        if let (Some((major, minor)), None) = (metadata.device, &item.first) {
-            header.set_device_major(major)?;
-            header.set_device_minor(minor)?;
-            for (keyword, number) in [("SCHILY.devmajor", major), ("SCHILY.devminor", minor)] {
-                if number > LARGEST_SHORT {
-                    records.add(keyword, number.to_string().as_bytes());
-                }
-            }
         }
         Ok(())
     }
@@ -206,6 +164,48 @@ impl<W: Write> Archive<'_, W> {
         let padding = (length.wrapping_neg() % BLOCK) as usize;
         Ok(self.output.write_all(&[0; BLOCK as usize][..padding])?)
     }
+}
+
+/// Fills a header, and the records for what it has no room for.
+fn describe(item: &Item, length: u64, header: &mut Header, records: &mut Records) -> Result<()> {
+    let metadata = item.metadata();
+    let mut name = if item.path.is_empty() { b"./".to_vec() } else { item.path.clone() };
+    if metadata.kind == Kind::Directory && !name.ends_with(b"/") {
+        name.push(b'/');
+    }
+    put_name(&mut header.as_old_mut().name, &name, "path", records);
+    let target = item.first.as_deref().or(metadata.target.as_deref());
+    if let Some(target) = target {
+        put_name(&mut header.as_old_mut().linkname, target, "linkpath", records);
+    }
+    header.set_mode(item.mode());
+    let (uid, gid) = item.owner();
+    for (keyword, number) in [("uid", uid), ("gid", gid)] {
+        if number > LARGEST_SHORT {
+            records.add(keyword, number.to_string().as_bytes());
+        }
+    }
+    header.set_uid(uid.into());
+    header.set_gid(gid.into());
+    header.set_size(length);
+    if length > LARGEST_LONG {
+        records.add("size", length.to_string().as_bytes());
+    }
+    let (seconds, nanoseconds) = item.time();
+    header.set_mtime(u64::try_from(seconds).unwrap_or(0));
+    if nanoseconds > 0 || !(0..=LARGEST_LONG as i64).contains(&seconds) {
+        records.add("mtime", time(seconds, nanoseconds).as_bytes());
+    }
+    if let (Some((major, minor)), None) = (metadata.device, &item.first) {
+        header.set_device_major(major)?;
+        header.set_device_minor(minor)?;
+        for (keyword, number) in [("SCHILY.devmajor", major), ("SCHILY.devminor", minor)] {
+            if number > LARGEST_SHORT {
+                records.add(keyword, number.to_string().as_bytes());
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Puts a name into its field, or as much as there is room for and the whole into a record.

@@ -152,9 +152,9 @@ pub fn holes(tree: &dyn Tree, item: &Item, contents: &Source) -> Result<Option<V
 fn add(stored: &mut Vec<Range<u64>>, stretch: Range<u64>, smallest: u64) {
     match stored.last_mut() {
         Some(last) if stretch.start < last.end.saturating_add(smallest) => {
-            last.end = last.end.max(stretch.end)
+            last.end = last.end.max(stretch.end);
         }
-        _ if stored.is_empty() && stretch.start < smallest => stored.push(0..stretch.end),
+        None if stretch.start < smallest => stored.push(0..stretch.end),
         _ => stored.push(stretch),
     }
 }

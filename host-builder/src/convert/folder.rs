@@ -13,7 +13,7 @@ use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, UTI
 use rustix::io::Errno;
 
 use super::files::{self, Item, Losses, Step, Totals};
-use crate::contents::tree::{Kind, Node, Tree};
+use crate::contents::tree::{self, Kind, Node, Tree};
 use crate::report::Progress;
 
 /// Set-uid and set-gid.
@@ -75,7 +75,7 @@ impl Extraction<'_> {
             // A path of folders that were made here, from the top on; the last name is not followed.
             match rustix::fs::linkat(&self.root, first.as_slice(), directory, name, AtFlags::empty()) {
                 // What it is another name of was left out.
-                Err(Errno::NOENT) if self.is_left_out(item) => return Ok(()),
+                Err(Errno::NOENT) if may_be_left_out(item) => return Ok(()),
                 result => return Ok(result?),
             }
         }
@@ -104,11 +104,6 @@ impl Extraction<'_> {
         }
     }
 
-    /// Whether the user may have been refused what this is.
-    fn is_left_out(&self, item: &Item) -> bool {
-        !matches!(item.metadata().kind, Kind::File | Kind::Directory | Kind::Symlink)
-    }
-
     fn leave(&mut self, item: &Item) -> Result<()> {
         let directory = self.open.pop().context("the way through the image went astray")?;
         self.attributes(item, directory.as_fd())
@@ -121,8 +116,7 @@ impl Extraction<'_> {
         let file = File::from(made);
         let contents = self.tree.contents(&item.node)?;
         let stored = files::holes(self.tree, item, &contents)?;
-        let everything = (contents.size() > 0).then_some(0..contents.size());
-        for stretch in stored.unwrap_or_else(|| everything.into_iter().collect()) {
+        for stretch in stored.unwrap_or_else(|| tree::whole(contents.size())) {
             let mut at = stretch.start;
             files::copy(&contents, stretch, item, &mut |piece| {
                 file.write_all_at(piece, at)?;
@@ -203,6 +197,11 @@ impl Extraction<'_> {
         }
         Mode::from_raw_mode(mode)
     }
+}
+
+/// Whether the user may have been refused what this is.
+fn may_be_left_out(item: &Item) -> bool {
+    !matches!(item.metadata().kind, Kind::File | Kind::Directory | Kind::Symlink)
 }
 
 /// Owner and group, if they are any that a system knows: the largest number means none (source: chown(2)).

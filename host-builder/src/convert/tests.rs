@@ -112,8 +112,11 @@ fn grown(things: Vec<Thing>) -> NodeTree {
     tree
 }
 
-/// Everything in a tree: paths with what is known about them, contents and extended attributes.
-fn told(tree: &dyn Tree) -> Vec<(Vec<u8>, Metadata, Vec<u8>, BTreeMap<Vec<u8>, Vec<u8>>)> {
+/// A path with what is known about it, contents and extended attributes.
+type Told = (Vec<u8>, Metadata, Vec<u8>, BTreeMap<Vec<u8>, Vec<u8>>);
+
+/// Everything in a tree.
+fn told(tree: &dyn Tree) -> Vec<Told> {
     let mut all = Vec::new();
     tree::walk(tree, &tree.root().unwrap(), &mut |node| {
         let mut metadata = node.metadata.clone();

@@ -23,12 +23,11 @@ use crate::units;
 pub fn convert(arguments: &Arguments, report: &Report) -> Result<Ending> {
     let expression = Expression::parse(arguments.image.as_os_str());
     let name = arguments.image.display();
-    let tree_out = match arguments.to {
-        Form::Dir => Some(StagedTree::create(&arguments.output)?),
-        _ => {
-            staging::refuse_existing(&arguments.output, arguments.force)?;
-            None
-        }
+    let tree_out = if arguments.to == Form::Dir {
+        Some(StagedTree::create(&arguments.output)?)
+    } else {
+        staging::refuse_existing(&arguments.output, arguments.force)?;
+        None
     };
     let how = How { origins: &arguments.origins.files, ..How::default() };
     let found = path::resolve(&expression, true, how, report)?;
