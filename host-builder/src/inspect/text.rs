@@ -22,21 +22,21 @@ pub fn render(facts: &Facts) -> String {
     }
     let incremental = facts.stream.as_ref().is_some_and(|stream| stream.from_guid.is_some());
     // What is said to be a stream holds nothing that could be told.
-    let in_stream = match &facts.stream {
+    let (in_stream, remedy) = match &facts.stream {
         Some(stream) if facts.contents == Shape::Stream.name() => match (incremental, stream.of) {
             (true, "file system") => {
-                " of a file system, incremental: name what is under it with --origin IMAGE"
+                (" of a file system", ", incremental: name what is under it with --origin IMAGE")
             }
-            (true, _) => ", incremental",
-            (false, _) => "",
+            (true, _) => ("", ", incremental"),
+            (false, _) => ("", ""),
         },
-        Some(_) if incremental => " in an incremental ZFS send stream",
-        Some(_) => " in a ZFS send stream",
-        None => "",
+        Some(_) if incremental => (" in an incremental ZFS send stream", ""),
+        Some(_) => (" in a ZFS send stream", ""),
+        None => ("", ""),
     };
     let compressed =
         if facts.file.compressed { format!(" in {}", facts.file.compression) } else { String::new() };
-    page.line("contents", &format!("{}{in_stream}{compressed}", facts.contents));
+    page.line("contents", &format!("{}{in_stream}{compressed}{remedy}", facts.contents));
     if let Some(inflated) = &facts.inflated {
         page.block(if facts.stream.is_some() { "stream, expanded" } else { "expanded" });
         page.line("size", &units::size(inflated.size));

@@ -41,7 +41,7 @@ fn gnu_tar_lists_an_image_as_it_was_made() {
         // -rw-r--r-- 0/0 5 2026-11-21 03:52:00.1 name[ -> target| link to name]
         let fields: Vec<&str> = line.split_whitespace().collect();
         let (mode, owner, size) = (fields[0], fields[1], fields[2]);
-        let name = &line[line.find(fields[4]).unwrap() + fields[4].len() + 1..];
+        let name = line[line.find(fields[4]).unwrap() + fields[4].len()..].trim_start();
         let (name, target) = match (name.split_once(" -> "), name.split_once(" link to ")) {
             (Some(link), _) => link,
             (None, Some((name, _))) => {
