@@ -7,22 +7,28 @@ use anyhow::{Context, Result, anyhow};
 use clap::Args;
 
 use crate::cli::Ending;
+use crate::contents::open::How;
+use crate::contents::origin::Origins;
 use crate::contents::output;
 use crate::contents::path::{self, Expression, Subject};
 use crate::report::{Hint, Report};
 
 /// Writes a file inside an image to standard output, byte for byte
 ///
-/// Each '!' in the path steps into the file before it; one at the end expands a gzip:
+/// Each '!' in the path steps into the file before it; one at the end expands what is compressed:
 ///
 ///     kiln cat 'retro.zvol.gz:/os/20141030T081701Z/platform/i86pc/amd64/boot_archive!/etc/issue'
 ///     kiln cat 'retro.zvol.gz:/custom.tgz!/etc/zone.json.tmpl'
+///     kiln cat base-64.zfs.gz:/root/etc/product --origin minimal-64.zfs.gz
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]
 pub struct Arguments {
     /// File in an image
     #[arg(value_name = "IMAGE:/PATH")]
     place: OsString,
+
+    #[command(flatten)]
+    origins: Origins,
 
     /// There only to be refused: a file's bytes have no JSON form
     #[arg(long, hide = true)]
@@ -40,7 +46,12 @@ pub fn run(arguments: &Arguments, report: &Report) -> Result<Ending> {
     }
     let place = arguments.place.display();
     let expression = Expression::parse(&arguments.place);
-    let found = path::resolve(&expression, true, &output::quiet())?;
+    let found = path::resolve(
+        &expression,
+        true,
+        How { origins: &arguments.origins.files, ..How::default() },
+        &output::quiet(),
+    )?;
     let source = match &found.subject {
         Subject::Bytes(source) if !expression.steps.is_empty() => source.clone(),
         Subject::Bytes(_) => {

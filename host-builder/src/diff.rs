@@ -13,6 +13,8 @@ use serde_json::{Value, json};
 
 use self::compare::{Comparison, Difference, Side, What};
 use crate::cli::Ending;
+use crate::contents::open::How;
+use crate::contents::origin::Origins;
 use crate::contents::output;
 use crate::contents::path::{self, Expression, Found, Subject};
 use crate::contents::shape::Shape;
@@ -20,9 +22,10 @@ use crate::report::{self, Hint, Report};
 
 /// Tells what is different between two images, archives, platforms, or files and folders in them.
 ///
-/// Compares files, modes, owners, link targets and contents, not times; of disks also the partition table and the
-/// boot area. Files that are archives themselves (boot archives, custom.tgz) are looked into. How an image is wrapped
-/// does not count: a .zvol.gz equals the raw disk in it.
+/// Compares files, modes, owners, link targets, devices, numbers of names, extended attributes and contents, not times;
+/// of disks also the partition table and the boot area. What only one of the formats knows is no difference. Files that
+/// are archives themselves (boot archives, custom.tgz) are looked into. How an image is wrapped does not count: a
+/// .zvol.gz equals the raw disk in it, and the .zfs.gz of a zone can be compared with a tar archive.
 ///
 /// Exit status: 0 the same, 1 different, 2 wrong usage, 3 could not compare.
 #[derive(Args, Debug)]
@@ -34,6 +37,9 @@ pub struct Arguments {
     /// What to compare it with
     #[arg(value_name = "B")]
     b: OsString,
+
+    #[command(flatten)]
+    origins: Origins,
 }
 
 /// Runs the command. What goes wrong is reported here, because it has an exit status of its own.
@@ -51,7 +57,8 @@ pub fn run(arguments: &Arguments, report: &Report) -> Ending {
 /// Compares, prints, and returns the number of differences.
 fn compare(arguments: &Arguments, report: &Report) -> Result<u64> {
     let quiet = output::quiet();
-    let found = |text: &OsStr| path::resolve(&Expression::parse(text), true, &quiet);
+    let how = How { origins: &arguments.origins.files, ..How::default() };
+    let found = |text: &OsStr| path::resolve(&Expression::parse(text), true, how, &quiet);
     let (a, b) = (found(&arguments.a)?, found(&arguments.b)?);
     let mut broken = None;
     let mut show = |difference: &Difference| {
@@ -77,7 +84,9 @@ fn compare_found(comparison: &mut Comparison<'_>, a: &Found, b: &Found, argument
             .hint("compare things of the same kind, or parts of them, as IMAGE:/path")
     };
     if let (Some(whole_a), Some(whole_b)) = (&a.whole, &b.whole) {
-        if whole_a.shape != whole_b.shape {
+        let comparable =
+            whole_a.shape == whole_b.shape || whole_a.shape.is_files() && whole_b.shape.is_files();
+        if !comparable {
             return different_things(whole_a.shape.name(), whole_b.shape.name());
         }
         if whole_a.shape == Shape::Disk {

@@ -12,6 +12,7 @@
 mod cat;
 mod civil;
 pub mod cli;
+pub mod compression;
 pub mod contents;
 mod convert;
 mod create_seed;

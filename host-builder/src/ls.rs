@@ -9,19 +9,25 @@ use serde_json::{Value, json};
 
 use crate::civil::iso;
 use crate::cli::Ending;
+use crate::contents::dataset::Keep;
+use crate::contents::open::How;
+use crate::contents::origin::Origins;
 use crate::contents::output;
 use crate::contents::path::{self, Expression, Subject};
+use crate::contents::source::Source;
 use crate::contents::tree::{self, Node, Tree, show};
 use crate::report::{Hint, Report};
 
 /// Lists files inside images, archives and platforms
 ///
-/// The image may be a .zvol or .zvol.gz, a raw disk, a platform tarball, a bare boot archive or
-/// FAT volume; names do not matter. Each '!' in a path steps into the file before it:
+/// The image may be a .zvol or .zvol.gz, a .zfs.gz of a zone (the zone's own files are below /root),
+/// a raw disk, a platform tarball, a bare boot archive or FAT volume; names do not matter. Each '!' in
+/// a path steps into the file before it:
 ///
 ///     kiln ls -l retro.zvol.gz:/os
 ///     kiln ls -R 'retro.zvol.gz:/os/20141030T081701Z/platform/i86pc/amd64/boot_archive!/etc'
 ///     kiln ls 'retro.zvol.gz:/custom.tgz!'
+///     kiln ls -l base-64.zfs.gz:/root/etc --origin minimal-64.zfs.gz
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]
 pub struct Arguments {
@@ -29,13 +35,17 @@ pub struct Arguments {
     #[arg(value_name = "IMAGE[:/PATH]")]
     place: OsString,
 
-    /// Show kind and mode, owner, size and time too (a '-' stands for what FAT does not know)
+    /// Show kind and mode, number of names, owner, size and time too (a '-' stands for what is not
+    /// known; '@' behind the mode tells of extended attributes, which --json lists)
     #[arg(short, long)]
     long: bool,
 
     /// List folders with everything below them, as full paths
     #[arg(short = 'R', long)]
     recursive: bool,
+
+    #[command(flatten)]
+    origins: Origins,
 }
 
 /// Runs the command.
@@ -47,7 +57,8 @@ pub fn run(arguments: &Arguments, report: &Report) -> Result<Ending> {
     // A link that is named is shown as the link that it is, as long listings elsewhere do; one with a slash behind it
     // is looked through.
     let ends_in_slash = expression.steps.last().is_some_and(|step| step.ends_with(b"/"));
-    let found = path::resolve(&expression, !arguments.long || ends_in_slash, &output::quiet())?;
+    let how = How { digests: false, keep: Keep::Small, origins: &arguments.origins.files };
+    let found = path::resolve(&expression, !arguments.long || ends_in_slash, how, &output::quiet())?;
     let Subject::Node { tree, node } = found.subject else {
         return Err(anyhow::anyhow!("{} holds no files", arguments.place.display()))
             .hint("`kiln inspect` says what it is");
@@ -56,11 +67,11 @@ pub fn run(arguments: &Arguments, report: &Report) -> Result<Ending> {
     let listing = Listing { long: arguments.long, json: report.is_json() };
     output::until_closed(|| {
         if !node.is_directory() {
-            listing.line(&mut out, &node, &node.path)?;
+            listing.line(&mut out, &*tree, &node, &node.path)?;
         } else if arguments.recursive {
             tree::walk(&*tree, &node, &mut |inner: &Node| {
                 let shown: &[u8] = if inner.path.is_empty() { b"/" } else { &inner.path };
-                listing.line(&mut out, inner, shown)
+                listing.line(&mut out, &*tree, inner, shown)
             })?;
         } else {
             listing.children(&mut out, &*tree, &node)?;
@@ -78,16 +89,17 @@ struct Listing {
 impl Listing {
     fn children(&self, out: &mut impl Write, tree: &dyn Tree, directory: &Node) -> Result<()> {
         for child in tree.children(directory)? {
-            self.line(out, &child, child.name())?;
+            self.line(out, tree, &child, child.name())?;
         }
         Ok(())
     }
 
-    fn line(&self, out: &mut impl Write, node: &Node, name: &[u8]) -> Result<()> {
+    fn line(&self, out: &mut impl Write, tree: &dyn Tree, node: &Node, name: &[u8]) -> Result<()> {
         if self.json {
-            writeln!(out, "{}", as_json(node))?;
+            writeln!(out, "{}", as_json(node, &tree.extended(node)?))?;
         } else if self.long {
-            writeln!(out, "{}", long_line(node, name))?;
+            let has_attributes = !tree.extended(node)?.is_empty();
+            writeln!(out, "{}", long_line(node, name, has_attributes))?;
         } else {
             writeln!(out, "{}", show(name))?;
         }
@@ -95,7 +107,7 @@ impl Listing {
     }
 }
 
-fn long_line(node: &Node, name: &[u8]) -> String {
+fn long_line(node: &Node, name: &[u8], has_attributes: bool) -> String {
     let metadata = &node.metadata;
     let number = |value: Option<u32>| value.map_or_else(|| "-".to_owned(), |value| value.to_string());
     let size = match metadata.device {
@@ -107,9 +119,11 @@ fn long_line(node: &Node, name: &[u8]) -> String {
         None => String::new(),
     };
     format!(
-        "{}{} {:>5} {:>5} {size:>11} {:<20} {}{target}",
+        "{}{}{} {:>3} {:>5} {:>5} {size:>11} {:<20} {}{target}",
         metadata.kind.letter(),
         metadata.mode.map_or_else(|| "---------".to_owned(), permissions),
+        if has_attributes { '@' } else { ' ' },
+        number(metadata.links),
         number(metadata.uid),
         number(metadata.gid),
         metadata.mtime.map_or_else(|| "-".to_owned(), iso),
@@ -135,7 +149,9 @@ fn permissions(mode: u32) -> String {
     shown
 }
 
-fn as_json(node: &Node) -> Value {
+fn as_json(node: &Node, extended: &[(Vec<u8>, Source)]) -> Value {
+    let extended: serde_json::Map<String, Value> =
+        extended.iter().map(|(name, value)| (show(name), value.size().into())).collect();
     let metadata = &node.metadata;
     json!({
         "event": "entry",
@@ -148,6 +164,8 @@ fn as_json(node: &Node) -> Value {
         "mtime": metadata.mtime.map(iso),
         "target": metadata.target.as_deref().map(show),
         "device": metadata.device.map(|(major, minor)| json!([major, minor])),
+        "links": metadata.links,
+        "extended": extended,
     })
 }
 

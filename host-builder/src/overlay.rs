@@ -232,6 +232,12 @@ impl Layer {
                 (Some(_), ..) => {}
                 (None, Some(Type::Directory), _) => self.add(path, Kind::Directory { implied: false }),
                 (None, Some(Type::Symlink), Some(target)) => self.add(path, Kind::Symlink(target.clone())),
+                (None, Some(Type::Block | Type::Character | Type::Fifo | Type::Socket), _) => {
+                    return Err(anyhow!("{}: {shown} cannot be laid over an image", manifest.display()))
+                        .hint(
+                            "remove the line from the manifest: overlays have directories, files and links",
+                        );
+                }
                 (None, ..) => {
                     return Err(anyhow!("{}: {shown} is not in the folder", manifest.display()))
                         .hint("add the file, or remove the line from the manifest");

@@ -82,6 +82,14 @@ pub enum Type {
     File,
     /// `type=link`
     Symlink,
+    /// `type=block`
+    Block,
+    /// `type=char`
+    Character,
+    /// `type=fifo`
+    Fifo,
+    /// `type=socket`
+    Socket,
 }
 
 /// What the manifest says about one path.
@@ -322,9 +330,13 @@ fn keyword(given: &mut Given, word: &[u8]) -> Result<(), String> {
                 b"dir" => Type::Directory,
                 b"file" => Type::File,
                 b"link" => Type::Symlink,
+                b"block" => Type::Block,
+                b"char" => Type::Character,
+                b"fifo" => Type::Fifo,
+                b"socket" => Type::Socket,
                 _ => {
                     return Err(format!(
-                        "type '{}' cannot be laid over an image: use dir, file or link",
+                        "type '{}' is none of dir, file, link, block, char, fifo and socket",
                         value.escape_ascii()
                     ));
                 }
@@ -359,6 +371,19 @@ fn named(keyword: &str, table: &[(&str, u32)], name: &str) -> Result<u32, String
         let known: Vec<&str> = table.iter().map(|(name, _)| *name).collect();
         let name = name.escape_debug();
         format!("{keyword} '{name}' has no fixed number: write the number, or one of {}", known.join(", "))
+    })
+}
+
+/// Encodes a name as vis(3) does, with octal escapes alone: everything but letters, digits and harmless signs.
+pub fn vis(name: &[u8]) -> String {
+    use std::fmt::Write as _;
+    name.iter().fold(String::with_capacity(name.len()), |mut text, &byte| {
+        if byte.is_ascii_alphanumeric() || b"+,-./:@_%~".contains(&byte) {
+            text.push(char::from(byte));
+        } else {
+            let _ = write!(text, "\\{byte:03o}");
+        }
+        text
     })
 }
 
@@ -450,8 +475,8 @@ mod tests {
             ("\n\n./a mode=u+x", "over.mtree:3: mode 'u+x' is not octal up to 7777"),
             ("./a \\\n mode=1\n./b uid=-1", "over.mtree:3: uid '-1' is not a number below 2147483647"),
             (
-                "./a type=block",
-                "over.mtree:1: type 'block' cannot be laid over an image: use dir, file or link",
+                "./a type=door",
+                "over.mtree:1: type 'door' is none of dir, file, link, block, char, fifo and socket",
             ),
             ("./a colour=red", "over.mtree:1: unknown keyword 'colour'"),
             ("/unset colour", "over.mtree:1: unknown keyword 'colour'"),
@@ -464,19 +489,6 @@ mod tests {
         }
         assert!(parse("./a uname=wheel").unwrap_err().contains("write the number, or one of root, daemon"));
         assert!(parse(&format!("./{}", "a/".repeat(600))).unwrap_err().contains("longer than 1024"));
-    }
-
-    /// Encodes as vis(3) does with octal escapes alone.
-    fn vis(name: &[u8]) -> String {
-        use std::fmt::Write;
-        name.iter().fold(String::new(), |mut text, &byte| {
-            if byte.is_ascii_alphanumeric() {
-                text.push(char::from(byte));
-            } else {
-                write!(text, "\\{byte:03o}").unwrap();
-            }
-            text
-        })
     }
 
     proptest! {

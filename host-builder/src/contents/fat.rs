@@ -54,16 +54,7 @@ fn node(path: Vec<u8>, entry: DirEntry) -> Node {
     let kind = if entry.is_directory() { Kind::Directory } else { Kind::File };
     // The root has no entry of its own that could hold a time.
     let mtime = (!path.is_empty()).then_some(entry.modified);
-    let metadata = Metadata {
-        kind,
-        mode: None,
-        uid: None,
-        gid: None,
-        size: u64::from(entry.size),
-        mtime,
-        target: None,
-        device: None,
-    };
+    let metadata = Metadata { size: u64::from(entry.size), mtime, ..Metadata::blank(kind) };
     Node { path, metadata, handle: tree::Handle::Fat(entry) }
 }
 

@@ -11,12 +11,13 @@ use kiln_zstream::record::ObjsetType;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::open::{Contents, Image};
+use super::open::{Contents, Image, Stream};
 use crate::report::Hint;
 
 /// Endings of image files, and of the manifests that stand beside them.
-const IMAGE_ENDINGS: [&str; 5] = [".zvol.gz", ".zfs.gz", ".zvol", ".zfs", ".gz"];
-const MANIFEST_ENDINGS: [&str; 2] = [".manifest", ".imgmanifest"];
+const COMPRESSED_ENDINGS: [&str; 3] = [".gz", ".bz2", ".xz"];
+const IMAGE_ENDINGS: [&str; 2] = [".zvol", ".zfs"];
+const MANIFEST_ENDINGS: [&str; 3] = [".manifest", ".imgmanifest", ".json"];
 
 /// Up to here every whole number has a form of its own as a floating-point number.
 const EXACT: f64 = 9_007_199_254_740_992.0;
@@ -35,6 +36,11 @@ pub struct Manifest {
     pub name: Option<String>,
     /// Version of the image.
     pub version: Option<String>,
+    /// What the image is.
+    #[serde(rename = "type")]
+    pub kind: Option<String>,
+    /// What zones of it are, when the manifest says so.
+    pub brand: Option<String>,
     /// When it was published.
     pub published_at: Option<String>,
     /// What `imgadm install` would refuse or no instance starts with, and where the manifest and the image disagree.
@@ -43,10 +49,16 @@ pub struct Manifest {
     pub cautions: Vec<String>,
 }
 
-/// The manifest that stands beside an image: `X.manifest` or `X.imgmanifest` for `X.zvol.gz`.
+/// The manifest that stands beside an image: `X.manifest`, `X.imgmanifest` or, as imagetools calls it, `X.json` for
+/// `X.zvol.gz`.
 pub fn beside(image: &Path) -> Option<PathBuf> {
     let name = image.file_name()?.to_str()?;
-    let stem = IMAGE_ENDINGS.iter().find_map(|ending| name.strip_suffix(ending)).unwrap_or(name);
+    let without = |name: &'_ str, endings: &[&str]| {
+        let stem = endings.iter().find_map(|ending| name.strip_suffix(ending));
+        stem.map_or(name.len(), str::len)
+    };
+    let stem = &name[..without(name, &COMPRESSED_ENDINGS)];
+    let stem = &stem[..without(stem, &IMAGE_ENDINGS)];
     MANIFEST_ENDINGS
         .iter()
         .map(|ending| image.with_file_name(OsString::from(format!("{stem}{ending}"))))
@@ -58,30 +70,35 @@ pub fn beside(image: &Path) -> Option<PathBuf> {
 /// # Errors
 /// The manifest cannot be read or is not JSON, or the image cannot be read.
 pub fn check(path: &Path, image: &Image) -> Result<Manifest> {
-    let cannot = || format!("cannot read the manifest {}", path.display());
-    let mut text = Vec::new();
-    let file = File::open(path)
-        .with_context(cannot)
-        .hint("check the path: --manifest FILE takes the JSON file that belongs to the image")?;
-    file.take(MANIFEST_LIMIT as u64 + 1).read_to_end(&mut text).with_context(cannot)?;
-    let manifest =
-        read_value(&text).with_context(cannot).hint("a manifest is the JSON file beside an image")?;
+    let manifest = read(path)?;
     let field = |name: &str| manifest.get(name).and_then(Value::as_str).map(str::to_owned);
     let mut problems: Vec<String> = validate(&manifest, Kind::Minimal)
         .iter()
         .chain(&defects(&manifest))
         .map(ToString::to_string)
         .collect();
-    disagreements(&manifest, image, &mut problems)?;
+    disagreements(&manifest, image, &mut problems);
     Ok(Manifest {
         path: path.display().to_string(),
         uuid: field("uuid"),
         name: field("name"),
         version: field("version"),
+        kind: field("type"),
+        brand: manifest.pointer("/requirements/brand").and_then(Value::as_str).map(str::to_owned),
         published_at: field("published_at"),
         problems,
         cautions: cautions(&manifest).iter().map(ToString::to_string).collect(),
     })
+}
+
+fn read(path: &Path) -> Result<Value> {
+    let cannot = || format!("cannot read the manifest {}", path.display());
+    let mut text = Vec::new();
+    let file = File::open(path)
+        .with_context(cannot)
+        .hint("check the path: --manifest FILE takes the JSON file that belongs to the image")?;
+    file.take(MANIFEST_LIMIT as u64 + 1).read_to_end(&mut text).with_context(cannot)?;
+    read_value(&text).with_context(cannot).hint("a manifest is the JSON file beside an image")
 }
 
 /// A whole number that may be written as text, which servers allow.
@@ -111,7 +128,7 @@ impl Comparison<'_> {
         self.problems.push(format!("{field} is {stated} in the manifest, but the image has {actual}"));
     }
 
-    fn file(&mut self, file: &Value, image: &Image) -> Result<()> {
+    fn file(&mut self, file: &Value, image: &Image) {
         let contents = &image.contents;
         // A missing member is a violation of the rules already.
         let member = |name: &str| file.get(name).filter(|value| !value.is_null());
@@ -126,49 +143,56 @@ impl Comparison<'_> {
         {
             self.differs("files[0].sha1", &shown(sha1), &digests.sha1);
         }
-        let actual = compression(contents)?;
+        let actual = contents.compression.name();
         if let Some(stated) = member("compression")
             && stated.as_str() != Some(actual)
         {
             self.differs("files[0].compression", &shown(stated), actual);
         }
-        if let (Some(guid), Some(stream)) = (member("dataset_guid"), &contents.stream) {
-            let actual = stream.volume.as_ref().map_or(stream.begin.to_guid, |volume| volume.guid);
-            if shown(guid) != actual.to_string() {
-                self.differs("files[0].dataset_guid", &shown(guid), &actual.to_string());
+        if let (Some(stated), Some(stream)) = (member("dataset_guid"), &contents.stream) {
+            let actual = guid(contents, stream);
+            if shown(stated) != actual.to_string() {
+                self.differs("files[0].dataset_guid", &shown(stated), &actual.to_string());
             }
         }
-        Ok(())
     }
 
     /// Whether the image is of the type stated, and an increment only when the manifest names an origin.
-    fn stream(&mut self, image: &Image) -> Result<()> {
-        let contents = &image.contents;
-        let Some(kind) = self.manifest.get("type").and_then(Value::as_str) else { return Ok(()) };
+    fn stream(&mut self, contents: &Contents) {
+        let Some(kind) = self.manifest.get("type").and_then(Value::as_str) else { return };
         let Some(stream) = &contents.stream else {
-            // What other tools have compressed is not looked into.
-            let looked_into = matches!(compression(contents)?, "gzip" | "none");
-            if looked_into && matches!(kind, "zvol" | "zone-dataset" | "lx-dataset") {
+            if matches!(kind, "zvol" | "zone-dataset" | "lx-dataset") {
                 let actual = format!("no ZFS send stream: {}", contents.shape.name());
                 self.differs("type", kind, &actual);
             }
-            return Ok(());
+            return;
         };
-        let (actual, known): (&str, &[&str]) = match (&stream.volume, stream.begin.objset_type) {
-            (Some(_), _) | (None, ObjsetType::Volume) => ("a volume, which is zvol", &["zvol"]),
-            (None, ObjsetType::FileSystem) => ("a file system", &["zone-dataset", "lx-dataset"]),
-            (None, _) => return Ok(()),
+        let (actual, known): (&str, &[&str]) = match stream.snapshot.objset_type {
+            ObjsetType::Volume => ("a volume, which is zvol", &["zvol"]),
+            ObjsetType::FileSystem => ("a file system", &["zone-dataset", "lx-dataset"]),
+            _ => return,
         };
         if !known.contains(&kind) {
             self.differs("type", kind, actual);
         }
-        let increment = stream.begin.from_guid != 0;
+        let increment = stream.snapshot.from_guid != 0;
         match self.stated("origin").map(shown) {
             Some(origin) if !increment => self.differs("origin", &origin, "everything and needs none"),
+            Some(origin) => self.origin(&origin, contents),
             None if increment => self.differs("origin", "missing", "an increment to another"),
-            _ => {}
+            None => {}
         }
-        Ok(())
+    }
+
+    /// Whether the origin that was named and fits is the one that the manifest means, when it has a manifest.
+    fn origin(&mut self, stated: &str, contents: &Contents) {
+        let origin = contents.dataset.as_ref().and_then(|dataset| dataset.origins.last());
+        let Some(manifest) = origin.and_then(|origin| beside(&origin.path)) else { return };
+        let read = read(&manifest).ok();
+        let uuid = read.as_ref().and_then(|manifest| manifest.get("uuid")).map(shown);
+        if let Some(uuid) = uuid.filter(|uuid| uuid != stated) {
+            self.differs("origin", stated, &format!("{uuid} under it, by {}", manifest.display()));
+        }
     }
 
     fn volume(&mut self, size: u64) {
@@ -186,29 +210,22 @@ impl Comparison<'_> {
     }
 }
 
-fn disagreements(manifest: &Value, image: &Image, problems: &mut Vec<String>) -> Result<()> {
+fn disagreements(manifest: &Value, image: &Image, problems: &mut Vec<String>) {
     let mut comparison = Comparison { manifest, problems };
     if let Some(file) = manifest.get("files").and_then(|files| files.get(0)) {
-        comparison.file(file, image)?;
+        comparison.file(file, image);
     }
-    comparison.stream(image)?;
+    comparison.stream(&image.contents);
     if let Some(volume) = image.contents.stream.as_ref().and_then(|stream| stream.volume.as_ref()) {
         comparison.volume(volume.size);
     }
-    Ok(())
 }
 
-/// The compression of an image file, in the words of manifests. Of those that kiln cannot read the first bytes tell.
-fn compression(contents: &Contents) -> Result<&'static str> {
-    if contents.compressed {
-        return Ok("gzip");
-    }
-    let head = contents.source.head(6).context("cannot read the image")?;
-    Ok(match head.as_slice() {
-        [b'B', b'Z', b'h', ..] => "bzip2",
-        [0xFD, b'7', b'z', b'X', b'Z', 0] => "xz",
-        _ => "none",
-    })
+/// The GUID of the last snapshot in a stream.
+fn guid(contents: &Contents, stream: &Stream) -> u64 {
+    let of_volume = stream.volume.as_ref().map(|volume| volume.guid);
+    let of_dataset = contents.dataset.as_ref().map(|dataset| dataset.info.guid);
+    of_volume.or(of_dataset).unwrap_or(stream.snapshot.to_guid)
 }
 
 #[cfg(test)]
@@ -224,6 +241,10 @@ mod tests {
         assert_eq!(beside(&path("x.zvol.gz")), Some(path("x.imgmanifest")));
         std::fs::write(path("x.manifest"), "").unwrap();
         assert_eq!(beside(&path("x.zvol")), Some(path("x.manifest")));
+        assert_eq!(beside(&path("x.zfs.bz2")), Some(path("x.manifest")));
+        std::fs::write(path("y.json"), "").unwrap();
+        assert_eq!(beside(&path("y.zfs.gz")), Some(path("y.json")));
+        assert_eq!(beside(&path("y.json")), None);
         assert_eq!(
             beside(&path("x.manifest")),
             Some(path("x.manifest.manifest")).filter(|path| path.exists())

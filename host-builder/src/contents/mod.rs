@@ -3,7 +3,7 @@
 //! Bytes are a [`source::Source`], which can be read anywhere. [`shape`] tells what they are, [`open`] takes off what
 //! they are wrapped in, [`tree`] shows the files in them, and [`path`] finds one by an expression such as
 //! `IMAGE:/boot_archive!/etc/issue`. A file in FAT, UFS or tar is a source again, so stepping in copies nothing; only
-//! what is compressed is expanded once, into a temporary file with holes.
+//! what is compressed is expanded once, into a temporary file with holes, and streams are taken apart into one.
 
 use std::sync::Arc;
 
@@ -14,10 +14,12 @@ use self::path::Subject;
 use self::shape::Shape;
 use self::tree::Tree;
 
+pub mod dataset;
 pub(crate) mod disk;
 pub(crate) mod fat;
 pub(crate) mod manifest;
 pub(crate) mod open;
+pub(crate) mod origin;
 pub(crate) mod output;
 pub(crate) mod path;
 pub(crate) mod scratch;
@@ -44,7 +46,15 @@ pub(crate) fn tree_of(contents: &Contents) -> Result<Option<Arc<dyn Tree>>> {
         Shape::Fat => Some(fat::FatTree::open(source)?),
         Shape::Ufs => Some(ufs::UfsTree::open(source)?),
         Shape::Tar => Some(tar::TarTree::open(source)?),
-        Shape::Gzip | Shape::Stream | Shape::Other => None,
+        Shape::Dataset => match &contents.dataset {
+            Some(dataset) => Some(dataset.tree()?),
+            None => None,
+        },
+        Shape::Stream => match &contents.stream {
+            Some(stream) if stream.lacks_origin() => return Err(origin::none_named(&stream.snapshot)),
+            _ => None,
+        },
+        Shape::Compressed(_) | Shape::Other => None,
     })
 }
 

@@ -5,16 +5,20 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result, anyhow};
+use kiln_zstream::StreamReader;
+use kiln_zstream::fs::Objects;
 use kiln_zstream::record::{Begin, ObjsetType};
 use kiln_zstream::volume::{self, ExtractOptions, VolumeInfo};
-use kiln_zstream::{Record, StreamReader};
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 
+use super::dataset::{Blocks, Dataset, Keep};
+use super::origin::{self, DAMAGED, explained};
 use super::scratch::{Scratch, SparseFile};
 use super::shape::{self, Shape};
 use super::source::Source;
 use super::spool;
+use crate::compression::{Compression, Reader};
 use crate::digest::hex;
 use crate::prefetch::Prefetch;
 use crate::report::{Hint, Progress, Report};
@@ -23,8 +27,6 @@ use crate::report::{Hint, Progress, Report};
 pub(super) const MAX_EXPANDED: u64 = 8 << 40;
 /// Most wrappings around each other that are taken off: a stream in gzip in gzip.
 const MAX_WRAPPINGS: usize = 3;
-/// Bytes that show whether a gzip holds a stream: one record.
-const STREAM_HEAD: usize = 312;
 
 /// Digests of bytes that passed, lower-case hex.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,24 +42,33 @@ pub struct Digests {
 /// What a send stream says about itself.
 #[derive(Clone, Debug)]
 pub struct Stream {
-    /// The first record.
-    pub begin: Begin,
-    /// What the records add up to; `None` for streams that are no whole volume, which are not expanded.
+    /// The first record; of a compound stream that of its first snapshot.
+    pub snapshot: Begin,
+    /// What the records add up to; `None` for streams that are no whole volume.
     pub volume: Option<VolumeInfo>,
+}
+
+impl Stream {
+    /// Whether it changes a file system that is not at hand.
+    pub fn lacks_origin(&self) -> bool {
+        self.snapshot.objset_type == ObjsetType::FileSystem && self.snapshot.from_guid != 0
+    }
 }
 
 /// What is inside the wrappings.
 #[derive(Clone, Debug)]
 pub struct Contents {
-    /// The bytes: a disk, an archive, or, for streams that are no whole volume, the stream.
+    /// The bytes: a disk, an archive, or, for streams that are no whole volume, what the stream is in.
     pub source: Source,
-    /// What they are; never [`Shape::Gzip`].
+    /// What they are; never [`Shape::Compressed`].
     pub shape: Shape,
-    /// Whether a gzip was taken off.
-    pub compressed: bool,
+    /// The compression that was taken off, of several the outermost.
+    pub compression: Compression,
     /// The stream that was taken off.
     pub stream: Option<Stream>,
-    /// Digests of the bytes inside the gzip, when asked for.
+    /// The file system of [`Shape::Dataset`].
+    pub dataset: Option<Arc<Dataset>>,
+    /// Digests of the bytes inside the compression, when asked for.
     pub inflated: Option<Digests>,
     /// Where in the file something follows the gzip that is no part of it, in bytes.
     pub trailing: Option<u64>,
@@ -79,17 +90,21 @@ pub struct Image {
 }
 
 /// How to open.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct How {
-    /// Compute digests, which reads every byte.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct How<'a> {
+    /// Compute digests and look for defects of file systems, which reads every byte.
     pub digests: bool,
+    /// Whose contents are wanted of a file system in a stream.
+    pub keep: Keep,
+    /// Images that an incremental one may go on top of.
+    pub origins: &'a [PathBuf],
 }
 
 /// Opens an image file, whatever it is.
 ///
 /// # Errors
 /// The file is missing or unreadable, or its compression or stream is damaged.
-pub fn open(path: &Path, how: How, report: &Report) -> Result<Image> {
+pub fn open(path: &Path, how: How<'_>, report: &Report) -> Result<Image> {
     let (source, scratch) = spool::open(path, report)?;
     let size = source.size();
     let file_hashes = how.digests.then(Hashes::shared);
@@ -97,7 +112,7 @@ pub fn open(path: &Path, how: How, report: &Report) -> Result<Image> {
         .with_context(|| format!("cannot read {}", path.display()))?;
     let digests = match file_hashes {
         Some(hashes) => {
-            if !contents.compressed && contents.stream.is_none() {
+            if contents.compression == Compression::None && contents.stream.is_none() {
                 let progress = report.progress("reading", size);
                 let reader = Hashing { inner: source.reader(), hashes: Some(Arc::clone(&hashes)) };
                 drain(reader, &progress).with_context(|| format!("cannot read {}", path.display()))?;
@@ -121,91 +136,142 @@ fn unwrap_hashing(
     source: &Source,
     scratch: &Scratch,
     report: &Report,
-    how: How,
+    how: How<'_>,
     hashes: Option<&Arc<Mutex<Hashes>>>,
 ) -> Result<Contents> {
     let mut contents = Contents {
         source: source.clone(),
         shape: shape::of(source)?,
-        compressed: false,
+        compression: Compression::None,
         stream: None,
+        dataset: None,
         inflated: None,
         trailing: None,
     };
     // Only the first reading passes over the file itself.
     let mut hashes = hashes.cloned();
     for _ in 0..MAX_WRAPPINGS {
-        let progress = report.progress("expanding", contents.source.size());
-        let counted = progress.reader(contents.source.reader());
-        let mut raw = Hashing { inner: counted, hashes: hashes.take() };
-        let expanded = match contents.shape {
-            Shape::Gzip => {
-                let head = inflated_head(&contents.source)?;
-                let inner = how.digests.then(Hashes::shared);
-                let mut gzip = Hashing { inner: kiln_pgzip::Reader::new(raw), hashes: inner.clone() };
-                let expanded = expand(&mut gzip, &head, scratch, how)?;
-                contents.compressed = true;
-                contents.inflated = inner.as_ref().map(Hashes::finish);
-                contents.trailing = gzip.inner.ignored_from();
-                // What follows the gzip is no part of the image, but it is part of the file.
-                raw = gzip.inner.into_inner();
-                expanded
-            }
-            Shape::Stream if contents.stream.is_none() => {
-                let head = contents.source.head(STREAM_HEAD)?;
-                expand(&mut raw, &head, scratch, how)?
-            }
+        let wrapping = match contents.shape {
+            Shape::Compressed(compression) => compression,
+            Shape::Stream if contents.stream.is_none() => Compression::None,
             _ => break,
         };
-        if raw.hashes.is_some() {
-            io::copy(&mut raw, &mut io::sink())?;
-        }
-        contents.shape = match &expanded.source {
-            Some(source) => shape::of(source)?,
-            None => Shape::Stream,
+        let expanded = {
+            let again = || Reader::new(contents.source.reader(), wrapping);
+            let snapshot = snapshot(again)?;
+            let progress = report.progress("expanding", contents.source.size());
+            let counted = progress.reader(contents.source.reader());
+            let raw = Hashing { inner: counted, hashes: hashes.take() };
+            let inner = (how.digests && wrapping != Compression::None).then(Hashes::shared);
+            let mut reader = Hashing { inner: Reader::new(raw, wrapping), hashes: inner.clone() };
+            let expanded = match snapshot {
+                Some(snapshot) => expand_stream(&mut reader, snapshot, scratch, how, report)?,
+                None => expand_file(&mut reader, scratch)?,
+            };
+            if contents.compression == Compression::None {
+                contents.compression = wrapping;
+            }
+            contents.inflated = inner.as_ref().map(Hashes::finish).or(contents.inflated);
+            contents.trailing = reader.inner.ignored_from().or(contents.trailing);
+            // What follows a gzip is no part of the image, but it is part of the file.
+            let mut raw = reader.inner.into_inner();
+            if raw.hashes.is_some() {
+                io::copy(&mut raw, &mut io::sink())?;
+            }
+            expanded
+        };
+        contents.shape = match (&expanded.source, &expanded.dataset) {
+            (Some(source), _) => shape::of(source)?,
+            (None, Some(_)) => Shape::Dataset,
+            (None, None) => Shape::Stream,
         };
         contents.source = expanded.source.unwrap_or(contents.source);
         contents.stream = expanded.stream.or(contents.stream);
+        contents.dataset = expanded.dataset;
     }
-    if contents.shape == Shape::Gzip {
+    if let Shape::Compressed(compression) = contents.shape {
         return Err(anyhow!("it is compressed more than {MAX_WRAPPINGS} times"))
-            .hint("expand it with gzip first");
+            .hint(format!("expand it with {} first", compression.name()));
     }
     Ok(contents)
 }
 
 /// What came out of one wrapping.
+#[derive(Default)]
 struct Expanded {
-    /// `None` for a stream that is no whole volume: there is nothing to expand it onto.
+    /// `None` for a stream that is no whole volume.
     source: Option<Source>,
     stream: Option<Stream>,
+    dataset: Option<Arc<Dataset>>,
 }
 
-/// Reads `from` to its end into a temporary file. `head` is its beginning.
-fn expand(from: &mut (impl Read + Send), head: &[u8], scratch: &Scratch, how: How) -> Result<Expanded> {
-    if !shape::is_stream(head) {
-        let file = scratch.file()?;
-        let limited = from.take(MAX_EXPANDED);
-        Prefetch::over(limited, |reader| SparseFile::new(&file).fill(reader, |_| {}))
-            .hint("the file is damaged or the disk is full: compare the file with its published checksum")?;
-        return Ok(Expanded { source: Some(Source::file(file)?), stream: None });
+/// The first snapshot in a stream; `None` for what is no stream. `again` reads it from the beginning.
+fn snapshot<R: Read>(again: impl Fn() -> R) -> Result<Option<Begin>> {
+    let mut head = Vec::new();
+    again()
+        .take(shape::HEAD as u64)
+        .read_to_end(&mut head)
+        .hint("the file is damaged: copy or download it again, and compare its published checksum")?;
+    if shape::is_stream(&head) { origin::first_snapshot(again()).map(Some) } else { Ok(None) }
+}
+
+/// Reads `from` to its end into a temporary file.
+fn expand_file(from: &mut (impl Read + Send), scratch: &Scratch) -> Result<Expanded> {
+    let file = scratch.file()?;
+    let limited = from.take(MAX_EXPANDED);
+    Prefetch::over(limited, |reader| SparseFile::new(&file).fill(reader, |_| {}))
+        .hint("the file is damaged or the disk is full: compare the file with its published checksum")?;
+    Ok(Expanded { source: Some(Source::file(file)?), ..Expanded::default() })
+}
+
+/// Reads the stream in `from` to its end: a volume into a temporary file, and a file system into memory but for the contents
+/// of its files. An increment is read for its checksums alone when there is nothing under it.
+fn expand_stream(
+    from: &mut (impl Read + Send),
+    snapshot: Begin,
+    scratch: &Scratch,
+    how: How<'_>,
+    report: &Report,
+) -> Result<Expanded> {
+    let file_system = snapshot.objset_type == ObjsetType::FileSystem;
+    let whole_volume = snapshot.objset_type == ObjsetType::Volume && snapshot.from_guid == 0;
+    let mut stream = Stream { snapshot, volume: None };
+    if file_system && (stream.snapshot.from_guid == 0 || !how.origins.is_empty()) {
+        let dataset = file_system_of(from, &stream.snapshot, scratch, how, report)?;
+        return Ok(Expanded { stream: Some(stream), dataset: Some(Arc::new(dataset)), source: None });
     }
-    let damaged = "the stream is damaged: copy or download it again, and compare its published checksum";
-    let Some(Record::Begin(begin)) = StreamReader::new(head).next_record().hint(damaged)? else {
-        return Err(anyhow!("the stream does not begin with its first record")).hint(damaged);
-    };
-    let whole_volume = begin.compound || (begin.objset_type == ObjsetType::Volume && begin.from_guid == 0);
     if !whole_volume {
         if how.digests {
-            read_to_the_end(from).hint(damaged)?;
+            read_to_the_end(from).hint(DAMAGED)?;
         }
-        return Ok(Expanded { source: None, stream: Some(Stream { begin, volume: None }) });
+        return Ok(Expanded { stream: Some(stream), ..Expanded::default() });
     }
     let mut file = scratch.file()?;
     let options = ExtractOptions { size_limit: MAX_EXPANDED, base: None };
-    let volume = Prefetch::over(from, |reader| volume::extract(reader, &mut file, &options)).hint(damaged)?;
+    let volume = Prefetch::over(from, |reader| volume::extract(reader, &mut file, &options)).hint(DAMAGED)?;
     file.set_len(volume.size).context("cannot write a temporary file")?;
-    Ok(Expanded { source: Some(Source::file(file)?), stream: Some(Stream { begin, volume: Some(volume) }) })
+    stream.volume = Some(volume);
+    Ok(Expanded { source: Some(Source::file(file)?), stream: Some(stream), dataset: None })
+}
+
+/// The file system that a stream and those under it make.
+fn file_system_of(
+    from: &mut (impl Read + Send),
+    snapshot: &Begin,
+    scratch: &Scratch,
+    how: How<'_>,
+    report: &Report,
+) -> Result<Dataset> {
+    let layers = origin::layers(snapshot, how.origins, report)?;
+    let mut objects = Objects::new(Blocks::new(scratch.file()?, how.keep));
+    for layer in &layers {
+        Prefetch::over(layer.stream(), |reader| objects.apply(reader).map(drop))
+            .map_err(explained)
+            .with_context(|| format!("cannot read the origin {}", layer.origin.path.display()))?;
+    }
+    let info = Prefetch::over(from, |reader| objects.apply(reader).cloned()).map_err(explained)?;
+    let origins = layers.into_iter().map(|layer| layer.origin).collect();
+    Ok(Dataset::new(objects, info, origins, how.digests))
 }
 
 /// Verifies a stream whose contents are of no use here.
@@ -219,16 +285,6 @@ fn read_to_the_end(from: &mut (impl Read + Send)) -> Result<()> {
         }
         Ok(())
     })
-}
-
-/// The first bytes inside a gzip.
-fn inflated_head(source: &Source) -> Result<Vec<u8>> {
-    let mut head = Vec::new();
-    kiln_pgzip::Reader::new(source.reader())
-        .take(STREAM_HEAD as u64)
-        .read_to_end(&mut head)
-        .hint("the file is damaged: copy or download it again, and compare its published checksum")?;
-    Ok(head)
 }
 
 fn drain(mut reader: impl Read, progress: &Progress<'_>) -> io::Result<()> {

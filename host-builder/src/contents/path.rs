@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
 
+use super::dataset::Keep;
 use super::open::{self, Contents, How};
 use super::scratch::Scratch;
 use super::source::Source;
@@ -88,8 +89,10 @@ pub struct Found {
 ///
 /// # Errors
 /// The image cannot be opened, a path does not exist, or a file that is stepped into holds no files.
-pub fn resolve(expression: &Expression, follow: bool, report: &Report) -> Result<Found> {
-    let image = open::open(&expression.image, How::default(), report)?;
+pub fn resolve(expression: &Expression, follow: bool, how: How<'_>, report: &Report) -> Result<Found> {
+    // What is stepped into is read.
+    let keep = if expression.steps.len() > 1 { Keep::All } else { how.keep };
+    let image = open::open(&expression.image, How { keep, ..how }, report)?;
     let mut walked = expression.image.display().to_string();
     let mut contents = image.contents;
     let mut whole = Some(contents.clone());
@@ -130,7 +133,9 @@ fn no_files(walked: &str) -> anyhow::Error {
         "{} holds no files: it is no disk or archive that kiln knows",
         walked.trim_end_matches([':', '!'])
     );
-    Err::<(), _>(error).hint("kiln steps into disks, FAT and UFS, tar, and gzip of these").unwrap_err()
+    Err::<(), _>(error)
+        .hint("kiln steps into disks, FAT and UFS, tar, streams of file systems, and these compressed")
+        .unwrap_err()
 }
 
 #[cfg(test)]

@@ -3,15 +3,18 @@
 use std::io;
 
 use super::source::Source;
+use crate::compression::{Compression, MAGIC_BYTES};
 use crate::tarball;
 
 /// What a run of bytes is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
-    /// Compressed with gzip.
-    Gzip,
-    /// A ZFS send stream.
+    /// Compressed in this way, which is never [`Compression::None`].
+    Compressed(Compression),
+    /// A ZFS send stream, whatever it is of.
     Stream,
+    /// A ZFS file system, such as that of a zone, from a stream or several on top of each other.
+    Dataset,
     /// A UFS, as boot archives are; perhaps one that cannot be read (big-endian).
     Ufs,
     /// A FAT volume that starts at byte 0.
@@ -25,11 +28,17 @@ pub enum Shape {
 }
 
 impl Shape {
+    /// Whether it holds files with owners and nothing else, so that it can be compared with others that do.
+    pub fn is_files(self) -> bool {
+        matches!(self, Shape::Dataset | Shape::Ufs | Shape::Tar)
+    }
+
     /// The shape in words.
     pub fn name(self) -> &'static str {
         match self {
-            Shape::Gzip => "gzip",
+            Shape::Compressed(compression) => compression.name(),
             Shape::Stream => "ZFS send stream",
+            Shape::Dataset => "ZFS file system",
             Shape::Ufs => "boot archive (UFS)",
             Shape::Fat => "FAT volume",
             Shape::Disk => "disk with a partition table",
@@ -45,14 +54,18 @@ const UFS_MAGICS: [u32; 2] = [0x0001_1954, 0x00de_cade];
 /// First sectors of disks and FAT volumes end with these bytes.
 const SIGNATURE: [u8; 2] = [0x55, 0xAA];
 
+/// How many first bytes tell all shapes but UFS.
+pub const HEAD: usize = 512;
+
 /// Looks at the beginning of `source`.
 ///
 /// # Errors
 /// Those of reading.
 pub fn of(source: &Source) -> io::Result<Shape> {
-    let head = source.head(512)?;
-    if kiln_pgzip::looks_like_gzip(&head) {
-        return Ok(Shape::Gzip);
+    let head = source.head(HEAD)?;
+    let compression = Compression::of(&head[..head.len().min(MAGIC_BYTES)]);
+    if compression != Compression::None {
+        return Ok(Shape::Compressed(compression));
     }
     if is_stream(&head) {
         return Ok(Shape::Stream);
@@ -135,7 +148,9 @@ mod tests {
         let mut stream = vec![0; 312];
         stream[8..16].copy_from_slice(&0x2_F5BA_CBAC_u64.to_be_bytes());
         assert_eq!(shape(stream), Shape::Stream);
-        assert_eq!(shape(vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3]), Shape::Gzip);
+        assert_eq!(shape(vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3]), Shape::Compressed(Compression::Gzip));
+        assert_eq!(shape(b"BZh91AY&SY".to_vec()), Shape::Compressed(Compression::Bzip2));
+        assert_eq!(shape(b"\xFD7zXZ\0\0\x04".to_vec()), Shape::Compressed(Compression::Xz));
         assert_eq!(shape(Vec::new()), Shape::Other);
         assert_eq!(shape(vec![0x1f]), Shape::Other);
     }

@@ -5,10 +5,12 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use ::tar::EntryType;
 use anyhow::{Context, Result, anyhow, bail};
+use positioned_io::ReadAt;
 
 use super::source::{Source, SourceReader};
 use super::tree::{self, Kind, Metadata, Node, Tree, components, show};
@@ -17,7 +19,7 @@ use crate::tarball::{Entries, Entry, Expanded, Input, Limits, SparseMap};
 /// Most things in an archive, counting directories that only paths mention; platforms have some dozen, a whole file
 /// system some 100,000.
 const MAX_THINGS: usize = 500_000;
-/// Largest sum of all their paths in bytes, which bounds what a listing takes.
+/// Largest sum of all their paths and extended attributes in bytes, which bounds what a listing takes.
 const MAX_NAMES: usize = 128 << 20;
 /// Most stored stretches of all sparse files.
 const MAX_STRETCHES: usize = 1 << 20;
@@ -32,7 +34,7 @@ pub type Handle = usize;
 pub struct TarTree {
     source: Source,
     members: Vec<Member>,
-    /// Bytes of all paths, and stretches of all sparse files, so far.
+    /// Bytes of all paths and extended attributes, and stretches of all sparse files, so far.
     names: usize,
     stretches: usize,
 }
@@ -43,6 +45,8 @@ struct Member {
     contents: Contents,
     /// What a directory holds; the archive's last member of a name counts.
     children: BTreeMap<Vec<u8>, usize>,
+    /// Extended attributes.
+    extended: BTreeMap<Vec<u8>, Arc<[u8]>>,
 }
 
 /// Where the contents of a file are.
@@ -56,12 +60,13 @@ struct Contents {
 
 impl Member {
     fn directory() -> Member {
-        Member { metadata: blank(Kind::Directory), contents: Contents::default(), children: BTreeMap::new() }
+        Member {
+            metadata: Metadata::blank(Kind::Directory),
+            contents: Contents::default(),
+            children: BTreeMap::new(),
+            extended: BTreeMap::new(),
+        }
     }
-}
-
-fn blank(kind: Kind) -> Metadata {
-    Metadata { kind, mode: None, uid: None, gid: None, size: 0, mtime: None, target: None, device: None }
 }
 
 impl Input for SourceReader {
@@ -93,8 +98,9 @@ impl TarTree {
             uid: Some(extensions.uid.map_or_else(|| header.uid().map(|uid| uid as u32), Ok)?),
             gid: Some(extensions.gid.map_or_else(|| header.gid().map(|gid| gid as u32), Ok)?),
             mtime: Some(extensions.mtime.map_or_else(|| header.mtime().map(|time| time as i64), Ok)?),
+            nanoseconds: extensions.nanoseconds,
             size: entry.map.size(),
-            ..blank(Kind::File)
+            ..Metadata::blank(Kind::File)
         };
         let mut contents = Contents { offset: entry.contents, sparse: None };
         match entry.kind() {
@@ -120,55 +126,125 @@ impl TarTree {
             }
             EntryType::Link => {
                 let target = entry.target()?;
-                let known = self.find(&target).map(|index| &self.members[index]);
-                let known = known.filter(|member| member.metadata.kind != Kind::Directory);
+                let known = self.find(&target);
+                let known = known.filter(|&index| self.members[index].metadata.kind != Kind::Directory);
                 let known = known.with_context(|| {
                     format!("a hard link to {}, which the archive has not shown before", show(&target))
                 })?;
-                metadata = known.metadata.clone();
-                contents = known.contents.clone();
+                return self.link(&entry.name, known);
             }
             EntryType::Char | EntryType::Block => {
                 let character = entry.kind() == EntryType::Char;
                 metadata.kind = if character { Kind::Character } else { Kind::Block };
-                let number = |part: Option<u32>| part.context("a device without numbers");
-                metadata.device = Some((number(header.device_major()?)?, number(header.device_minor()?)?));
+                let without = "a device without numbers";
+                // The header has no room for large ones.
+                let major = extensions.major.map_or_else(|| header.device_major(), |major| Ok(Some(major)));
+                let minor = extensions.minor.map_or_else(|| header.device_minor(), |minor| Ok(Some(minor)));
+                metadata.device = Some((major?.context(without)?, minor?.context(without)?));
             }
             EntryType::Fifo => metadata.kind = Kind::Fifo,
             _ => metadata.kind = Kind::Other,
         }
-        self.insert(&entry.name, metadata, contents)
+        if metadata.kind != Kind::Directory {
+            metadata.links = Some(1);
+        }
+        let bytes: usize = extensions.extended.iter().map(|(name, value)| name.len() + value.len()).sum();
+        self.names += bytes;
+        let extended = extensions.extended.iter();
+        let extended = extended.map(|(name, value)| (name.clone(), Arc::from(value.as_slice()))).collect();
+        self.insert(&entry.name, Member { metadata, contents, extended, children: BTreeMap::new() })
     }
 
     fn find(&self, path: &[u8]) -> Option<usize> {
         components(path).try_fold(0, |at, name| self.members[at].children.get(name).copied())
     }
 
-    /// Puts a member where its path says. Directories on the way that the archive does not list are made up; `..` is
-    /// kept as a name, so that a hostile member stays visible and harmless.
-    fn insert(&mut self, path: &[u8], metadata: Metadata, contents: Contents) -> Result<()> {
-        let mut at = 0;
-        let mut length = 0;
-        for name in components(path) {
-            length += 1 + name.len();
-            let new = self.members.len();
-            at = *self.members[at].children.entry(name.to_vec()).or_insert(new);
-            if at == new {
-                self.names += length;
-                if new > MAX_THINGS || self.names > MAX_NAMES {
-                    bail!("the archive has more than {MAX_THINGS} members or {MAX_NAMES} bytes of names");
-                }
-                self.members.push(Member::directory());
+    /// Puts a member where its path says. What has that name already is replaced; only a directory keeps what is in it.
+    fn insert(&mut self, path: &[u8], member: Member) -> Result<()> {
+        let Some((directory, name)) = self.place(path)? else {
+            // The archive's own root.
+            if member.metadata.kind == Kind::Directory {
+                self.members[0].metadata = member.metadata;
+                self.members[0].extended = member.extended;
             }
+            return Ok(());
+        };
+        let before = self.members[directory].children.get(&name).copied();
+        if let Some(before) = before.map(|index| &mut self.members[index])
+            && before.metadata.kind == Kind::Directory
+            && member.metadata.kind == Kind::Directory
+        {
+            before.metadata = member.metadata;
+            before.extended = member.extended;
+            return Ok(());
         }
-        // A member that comes again replaces the first, and a directory keeps what is in it.
-        let member = &mut self.members[at];
-        member.metadata = metadata;
-        member.contents = contents;
-        if member.metadata.kind != Kind::Directory {
-            member.children.clear();
+        self.unlink(before);
+        let index = self.push(member, path.len())?;
+        self.members[directory].children.insert(name, index);
+        Ok(())
+    }
+
+    /// Gives a member another name.
+    fn link(&mut self, path: &[u8], member: usize) -> Result<()> {
+        let Some((directory, name)) = self.place(path)? else { bail!("a hard link without a name") };
+        let before = self.members[directory].children.get(&name).copied();
+        if before == Some(member) {
+            return Ok(());
+        }
+        self.unlink(before);
+        self.names += path.len();
+        if self.names > MAX_NAMES {
+            bail!("the archive has more than {MAX_NAMES} bytes of names and attributes");
+        }
+        self.members[directory].children.insert(name, member);
+        if let Some(links) = &mut self.members[member].metadata.links {
+            *links += 1;
         }
         Ok(())
+    }
+
+    /// Notes that a member lost a name.
+    fn unlink(&mut self, member: Option<usize>) {
+        if let Some(links) = member.and_then(|index| self.members[index].metadata.links.as_mut()) {
+            *links -= 1;
+        }
+    }
+
+    /// The directory that a path leads to and the name in it; `None` for the archive's own root. Directories on the way
+    /// that the archive does not list are made up; `..` is kept as a name, so that a hostile member stays visible and
+    /// harmless.
+    fn place(&mut self, path: &[u8]) -> Result<Option<(usize, Vec<u8>)>> {
+        let mut names: Vec<Vec<u8>> = components(path).map(<[u8]>::to_vec).collect();
+        let Some(last) = names.pop() else { return Ok(None) };
+        let mut at = 0;
+        let mut length = 0;
+        for name in names {
+            length += 1 + name.len();
+            at = match self.members[at].children.get(&name).copied() {
+                Some(index) if self.members[index].metadata.kind == Kind::Directory => index,
+                // What was no directory and has something in it now is one.
+                before => {
+                    self.unlink(before);
+                    let index = self.push(Member::directory(), length)?;
+                    self.members[at].children.insert(name, index);
+                    index
+                }
+            };
+        }
+        Ok(Some((at, last)))
+    }
+
+    /// Adds a member whose path has so many bytes.
+    fn push(&mut self, member: Member, path: usize) -> Result<usize> {
+        let index = self.members.len();
+        self.names += path;
+        if index > MAX_THINGS || self.names > MAX_NAMES {
+            bail!(
+                "the archive has more than {MAX_THINGS} members or {MAX_NAMES} bytes of names and attributes"
+            );
+        }
+        self.members.push(member);
+        Ok(index)
     }
 
     fn node(&self, path: Vec<u8>, index: usize) -> Node {
@@ -212,6 +288,33 @@ impl Tree for TarTree {
                 Source::new(Expanded::new(SparseMap::clone(map), stored), map.size())
             }
         })
+    }
+
+    fn stretches(&self, file: &Node) -> Result<Vec<Range<u64>>> {
+        let member = self.member(file)?;
+        Ok(match &member.contents.sparse {
+            Some(map) => map.ranges().collect(),
+            None => tree::whole(member.metadata.size),
+        })
+    }
+
+    fn extended(&self, node: &Node) -> Result<Vec<(Vec<u8>, Source)>> {
+        let extended = self.member(node)?.extended.iter();
+        Ok(extended
+            .map(|(name, value)| (name.clone(), Source::new(Bytes(Arc::clone(value)), value.len() as u64)))
+            .collect())
+    }
+}
+
+/// Bytes in memory that nodes share.
+struct Bytes(Arc<[u8]>);
+
+impl ReadAt for Bytes {
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let rest = usize::try_from(offset).ok().and_then(|offset| self.0.get(offset..)).unwrap_or_default();
+        let length = rest.len().min(buffer.len());
+        buffer[..length].copy_from_slice(&rest[..length]);
+        Ok(length)
     }
 }
 

@@ -1,13 +1,14 @@
-//! Files in folders, wherever they are: one view of FAT, UFS and tar.
+//! Files in folders, wherever they are: one view of FAT, UFS, tar and ZFS file systems.
 
 use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::fmt::Write as _;
+use std::ops::Range;
 
 use anyhow::{Result, anyhow};
 
 use super::source::Source;
-use super::{fat, tar, ufs};
+use super::{dataset, fat, tar, ufs};
 use crate::report::Hint;
 
 /// Most symbolic links that one lookup follows, as in illumos (`MAXSYMLINKS`, 20) and Linux (40).
@@ -28,7 +29,11 @@ pub enum Kind {
     Character,
     /// A named pipe.
     Fifo,
-    /// A socket, door, or something else that has neither contents nor children.
+    /// A socket.
+    Socket,
+    /// A door of illumos.
+    Door,
+    /// Something else that has neither contents nor children.
     Other,
 }
 
@@ -42,6 +47,8 @@ impl Kind {
             Kind::Block => 'b',
             Kind::Character => 'c',
             Kind::Fifo => 'p',
+            Kind::Socket => 's',
+            Kind::Door => 'D',
             Kind::Other => '?',
         }
     }
@@ -55,6 +62,8 @@ impl Kind {
             Kind::Block => "block device",
             Kind::Character => "character device",
             Kind::Fifo => "fifo",
+            Kind::Socket => "socket",
+            Kind::Door => "door",
             Kind::Other => "special file",
         }
     }
@@ -75,10 +84,32 @@ pub struct Metadata {
     pub size: u64,
     /// Last modification, seconds since 1970.
     pub mtime: Option<i64>,
+    /// Nanoseconds after that, below 1,000,000,000; 0 where only seconds are known.
+    pub nanoseconds: u32,
     /// Target of a symbolic link.
     pub target: Option<Vec<u8>>,
     /// Major and minor number of a device.
     pub device: Option<(u32, u32)>,
+    /// How many names it has, when it is no directory.
+    pub links: Option<u32>,
+}
+
+impl Metadata {
+    /// What is known about something of which only the kind is known.
+    pub fn blank(kind: Kind) -> Metadata {
+        Metadata {
+            kind,
+            mode: None,
+            uid: None,
+            gid: None,
+            size: 0,
+            mtime: None,
+            nanoseconds: 0,
+            target: None,
+            device: None,
+            links: None,
+        }
+    }
 }
 
 /// How a tree finds its node again.
@@ -90,6 +121,20 @@ pub enum Handle {
     Ufs(ufs::Handle),
     /// A member of a tar archive.
     Tar(tar::Handle),
+    /// A node of a ZFS file system.
+    Dataset(dataset::Handle),
+}
+
+impl Handle {
+    /// A number that names of the same thing share, and directories never do.
+    pub fn identity(&self) -> u64 {
+        match self {
+            Handle::Fat(entry) => u64::from(entry.first_cluster),
+            Handle::Ufs(inode) => u64::from(*inode),
+            Handle::Tar(index) => *index as u64,
+            Handle::Dataset(node) => node.index() as u64,
+        }
+    }
 }
 
 /// A file, directory or other thing in a tree.
@@ -157,6 +202,28 @@ pub trait Tree: Send + Sync {
     /// # Errors
     /// The file cannot be read, or the node is none.
     fn contents(&self, file: &Node) -> Result<Source>;
+
+    /// Where the contents of a regular file are not known to be zero: ranges of bytes, ascending and apart.
+    ///
+    /// # Errors
+    /// As of [`contents`](Self::contents).
+    fn stretches(&self, file: &Node) -> Result<Vec<Range<u64>>> {
+        Ok(whole(file.metadata.size))
+    }
+
+    /// The extended attributes of something, sorted by the bytes of their names.
+    ///
+    /// # Errors
+    /// The node is none of this tree.
+    fn extended(&self, _node: &Node) -> Result<Vec<(Vec<u8>, Source)>> {
+        Ok(Vec::new())
+    }
+}
+
+/// The one range of all bytes, or none.
+pub fn whole(size: u64) -> Vec<Range<u64>> {
+    let all = 0..size;
+    (!all.is_empty()).then_some(all).into_iter().collect()
 }
 
 /// Sorts nodes by the bytes of their names.
@@ -219,12 +286,7 @@ impl Guard {
     /// # Errors
     /// It was entered before, under another name.
     pub fn enter(&mut self, directory: &Node) -> Result<()> {
-        let identity = match &directory.handle {
-            Handle::Fat(entry) => u64::from(entry.first_cluster),
-            Handle::Ufs(inode) => u64::from(*inode),
-            Handle::Tar(index) => *index as u64,
-        };
-        if self.entered.insert(identity) {
+        if self.entered.insert(directory.handle.identity()) {
             return Ok(());
         }
         Err(anyhow!(

@@ -62,6 +62,7 @@ impl UfsTree {
             FileType::BlockDevice => Kind::Block,
             FileType::CharacterDevice => Kind::Character,
             FileType::Fifo => Kind::Fifo,
+            FileType::Socket => Kind::Socket,
             _ => Kind::Other,
         };
         let target = match kind {
@@ -75,8 +76,10 @@ impl UfsTree {
             gid: Some(found.gid),
             size: found.size,
             mtime: Some(found.modified.seconds.into()),
+            nanoseconds: u32::try_from(found.modified.microseconds).map_or(0, |micro| micro * 1000),
             target,
             device: found.device,
+            links: (kind != Kind::Directory).then_some(found.nlink),
         };
         Ok(Node { path, metadata, handle: tree::Handle::Ufs(found.ino) })
     }

@@ -114,6 +114,7 @@ impl<'a> Comparison<'a> {
             let relative = show(a.node.path.strip_prefix(top.as_slice()).unwrap_or(&a.node.path));
             let place = format!("{prefix}{relative}");
             self.metadata(&place, &a.node, &b.node);
+            self.extended(&place, &a, &b)?;
             if a.node.metadata.kind != b.node.metadata.kind {
                 continue;
             }
@@ -149,6 +150,36 @@ impl<'a> Comparison<'a> {
         if let (Some(a), Some(b)) = (a.device, b.device) {
             self.property(place, "device", &format!("{},{}", a.0, a.1), &format!("{},{}", b.0, b.1));
         }
+        if let (Some(a), Some(b)) = (a.links, b.links) {
+            self.property(place, "names", &a, &b);
+        }
+    }
+
+    /// Compares extended attributes, by name.
+    fn extended(&mut self, place: &str, a: &Side, b: &Side) -> Result<()> {
+        let values = |side: &Side| -> Result<BTreeMap<Vec<u8>, Source>> {
+            Ok(side.tree.extended(&side.node)?.into_iter().collect())
+        };
+        let (in_a, in_b) = (values(a)?, values(b)?);
+        for name in in_a.keys().chain(in_b.keys().filter(|name| !in_a.contains_key(*name))) {
+            let shown = show(name);
+            match (in_a.get(name), in_b.get(name)) {
+                (Some(value_a), Some(value_b)) => {
+                    let differs = first_difference(value_a, value_b)
+                        .with_context(|| format!("cannot read the attribute {shown} of {place}"))?;
+                    if differs.is_some() {
+                        let what = format!("the extended attribute {shown} has other contents");
+                        self.differs(place, What::Content(what));
+                    }
+                }
+                (here, _) => {
+                    let side = if here.is_some() { "A" } else { "B" };
+                    let what = format!("the extended attribute {shown} is only in {side}");
+                    self.differs(place, What::Content(what));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Notes what only one side has, and returns the pairs to compare.
@@ -222,7 +253,8 @@ impl<'a> Comparison<'a> {
     /// Compares what is in two archives. False when they are none that can be compared.
     fn inside(&mut self, place: &str, a: &Source, b: &Source) -> Result<bool> {
         let shapes = (shape::of(a)?, shape::of(b)?);
-        let looked_into = matches!(shapes.0, Shape::Gzip | Shape::Ufs | Shape::Tar | Shape::Fat);
+        let looked_into =
+            matches!(shapes.0, Shape::Compressed(_) | Shape::Ufs | Shape::Tar | Shape::Fat | Shape::Stream);
         if shapes.0 != shapes.1 || !looked_into || self.depth == MAX_DEPTH {
             return Ok(false);
         }

@@ -5,9 +5,13 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use kiln_bootdisk::builtin::Code;
+use kiln_zstream::record::ObjsetType;
 use serde::Serialize;
 
+use super::dataset::{self, DatasetFacts};
 use crate::civil::iso;
+use crate::compression::Compression;
+use crate::contents::dataset::Dataset;
 use crate::contents::disk::Disk;
 use crate::contents::fat::FatTree;
 use crate::contents::manifest::{self, Manifest};
@@ -28,8 +32,9 @@ pub struct Facts {
     /// What is inside all wrappings, in words.
     pub contents: &'static str,
     pub stream: Option<StreamFacts>,
-    /// Digests of what is inside the gzip.
+    /// Digests of what is inside the compression.
     pub inflated: Option<DigestFacts>,
+    pub dataset: Option<DatasetFacts>,
     pub disk: Option<DiskFacts>,
     pub fat: Option<FatFacts>,
     pub boot_archives: Vec<ArchiveFacts>,
@@ -45,6 +50,8 @@ pub struct Facts {
 pub struct FileFacts {
     pub path: String,
     pub compressed: bool,
+    /// As manifests name it.
+    pub compression: &'static str,
     #[serde(flatten)]
     pub digests: Option<DigestFacts>,
 }
@@ -59,6 +66,8 @@ pub struct DigestFacts {
 #[derive(Debug, Serialize)]
 pub struct StreamFacts {
     pub name: String,
+    /// What it is of, in words.
+    pub of: &'static str,
     /// As text, because 64 bits are more than JavaScript's numbers hold.
     pub guid: String,
     pub from_guid: Option<String>,
@@ -149,12 +158,14 @@ pub fn gather(image: &Image, manifest: Option<&Path>, report: &Report) -> Result
     let mut facts = Facts {
         file: FileFacts {
             path: image.path.display().to_string(),
-            compressed: contents.compressed,
+            compressed: contents.compression != Compression::None,
+            compression: contents.compression.name(),
             digests: image.digests.as_ref().map(digests),
         },
         contents: contents.shape.name(),
-        stream: contents.stream.as_ref().map(stream),
+        stream: contents.stream.as_ref().map(|found| stream(found, contents.dataset.as_deref())),
         inflated: contents.inflated.as_ref().map(digests),
+        dataset: None,
         disk: None,
         fat: None,
         boot_archives: Vec::new(),
@@ -165,6 +176,11 @@ pub fn gather(image: &Image, manifest: Option<&Path>, report: &Report) -> Result
     };
     let inside = facts.look_inside(&contents.source, contents.shape, report);
     facts.note(inside);
+    if let Some(dataset) = &contents.dataset {
+        let (found, result) = dataset::gather(dataset);
+        facts.dataset = Some(found);
+        facts.note(result);
+    }
     let found = manifest.map(Path::to_owned).or_else(|| manifest::beside(&image.path));
     facts.manifest = found.map(|path| manifest::check(&path, image)).transpose()?;
     let mut platforms: Vec<String> =
@@ -208,7 +224,7 @@ impl Facts {
                 self.tar(&tree)?;
                 self.archives(&*tree, report)
             }
-            Shape::Gzip | Shape::Stream | Shape::Other => Ok(()),
+            Shape::Compressed(_) | Shape::Stream | Shape::Dataset | Shape::Other => Ok(()),
         }
     }
 
@@ -302,26 +318,34 @@ impl Facts {
     }
 }
 
-fn stream(stream: &Stream) -> StreamFacts {
-    let (begin, volume) = (&stream.begin, stream.volume.as_ref());
-    // The first record of a compound stream only wraps the one of the volume.
-    let (name, guid, created) = match volume {
-        Some(volume) => (&volume.name, volume.guid, volume.creation_time),
-        None => (&begin.to_name, begin.to_guid, begin.creation_time),
+fn stream(stream: &Stream, dataset: Option<&Dataset>) -> StreamFacts {
+    let (begin, volume, info) =
+        (&stream.snapshot, stream.volume.as_ref(), dataset.map(|dataset| &dataset.info));
+    // A compound stream may have several snapshots, of which the last is what a receiver has in the end.
+    let (name, guid, created) = match (volume, info) {
+        (Some(volume), _) => (&volume.name, volume.guid, volume.creation_time),
+        (None, Some(info)) => (&info.name, info.guid, info.creation_time),
+        (None, None) => (&begin.to_name, begin.to_guid, begin.creation_time),
     };
+    let of_both = |of_volume: Option<u64>, of_dataset: Option<u64>| of_volume.or(of_dataset);
     StreamFacts {
         name: name.clone(),
+        of: match begin.objset_type {
+            ObjsetType::FileSystem => "file system",
+            ObjsetType::Volume => "volume",
+            _ => "something else",
+        },
         guid: guid.to_string(),
         from_guid: (begin.from_guid != 0).then(|| begin.from_guid.to_string()),
         created: iso(i64::try_from(created).unwrap_or(i64::MAX)),
         creation_time: created,
-        features: begin.features.to_string(),
+        features: info.map_or(begin.features, |info| info.features).to_string(),
         volume_size: volume.map(|volume| volume.size),
         block_size: volume.map(|volume| volume.block_size),
         blocks: volume.map(|volume| volume.blocks),
-        records: volume.map(|volume| volume.records),
-        stream_bytes: volume.map(|volume| volume.stream_bytes),
-        snapshots: volume.map(|volume| volume.snapshots),
+        records: of_both(volume.map(|volume| volume.records), info.map(|info| info.records)),
+        stream_bytes: of_both(volume.map(|volume| volume.stream_bytes), info.map(|info| info.stream_bytes)),
+        snapshots: of_both(volume.map(|volume| volume.snapshots), info.map(|info| info.snapshots)),
     }
 }
 

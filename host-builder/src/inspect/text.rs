@@ -2,8 +2,10 @@
 
 use std::fmt::{Display, Write as _};
 
+use super::dataset::DatasetFacts;
 use super::facts::{ArchiveFacts, DiskFacts, Facts, FatFacts, StreamFacts};
 use crate::contents::manifest::Manifest;
+use crate::contents::shape::Shape;
 use crate::units;
 
 /// Width of the names on the left, in characters.
@@ -18,14 +20,23 @@ pub fn render(facts: &Facts) -> String {
         page.line("sha1", &digests.sha1);
         page.line("sha256", &digests.sha256);
     }
-    let wrappings = match (facts.file.compressed, &facts.stream) {
-        (true, Some(_)) => " in a ZFS send stream in gzip",
-        (true, None) => " in gzip",
-        (false, Some(_)) => " in a ZFS send stream",
-        (false, None) => "",
+    let incremental = facts.stream.as_ref().is_some_and(|stream| stream.from_guid.is_some());
+    // What is said to be a stream holds nothing that could be told.
+    let (in_stream, remedy) = match &facts.stream {
+        Some(stream) if facts.contents == Shape::Stream.name() => match (incremental, stream.of) {
+            (true, "file system") => {
+                (" of a file system", ", incremental: name what is under it with --origin IMAGE")
+            }
+            (true, _) => ("", ", incremental"),
+            (false, _) => ("", ""),
+        },
+        Some(_) if incremental => (" in an incremental ZFS send stream", ""),
+        Some(_) => (" in a ZFS send stream", ""),
+        None => ("", ""),
     };
-    let nothing_inside = facts.contents == "ZFS send stream";
-    page.line("contents", &format!("{}{}", facts.contents, if nothing_inside { "" } else { wrappings }));
+    let compressed =
+        if facts.file.compressed { format!(" in {}", facts.file.compression) } else { String::new() };
+    page.line("contents", &format!("{}{in_stream}{compressed}{remedy}", facts.contents));
     if let Some(inflated) = &facts.inflated {
         page.block(if facts.stream.is_some() { "stream, expanded" } else { "expanded" });
         page.line("size", &units::size(inflated.size));
@@ -33,6 +44,7 @@ pub fn render(facts: &Facts) -> String {
         page.line("sha256", &inflated.sha256);
     }
     facts.stream.iter().for_each(|stream| page.stream(stream));
+    facts.dataset.iter().for_each(|dataset| page.dataset(dataset));
     facts.disk.iter().for_each(|disk| page.disk(disk));
     facts.fat.iter().for_each(|fat| page.fat(fat));
     if let Some(tar) = &facts.tar {
@@ -47,6 +59,13 @@ pub fn render(facts: &Facts) -> String {
         facts.problems.iter().for_each(|problem| page.item(problem));
     }
     page.text
+}
+
+/// The first few of many names.
+fn listed(names: &[String]) -> String {
+    const MOST: usize = 8;
+    let shown = names[..names.len().min(MOST)].join(", ");
+    if names.len() > MOST { format!("{shown} and {} more", names.len() - MOST) } else { shown }
 }
 
 #[derive(Default)]
@@ -88,6 +107,38 @@ impl Page {
         if let Some(snapshots @ 2..) = stream.snapshots {
             self.line("snapshots", &snapshots);
         }
+    }
+
+    fn dataset(&mut self, dataset: &DatasetFacts) {
+        self.block("file system");
+        self.line("ZPL version", &dataset.zpl_version);
+        for origin in &dataset.origins {
+            let clone = if dataset.clone { "clone of " } else { "" };
+            self.line("origin", &format!("{clone}{} (GUID {})", origin.path, origin.guid));
+        }
+        let mut root = if dataset.has_root_folder { "the folder root" } else { "no folder root" }.to_owned();
+        if !dataset.beside_root.is_empty() {
+            let _ = write!(root, ", beside it {}", listed(&dataset.beside_root));
+        }
+        self.line("zone", &root);
+        if let Some(product) = &dataset.product {
+            self.line("/etc/product", product);
+        }
+        self.line("objects", &dataset.objects);
+        for (name, count) in [
+            ("files", dataset.files),
+            ("folders", dataset.directories),
+            ("symbolic links", dataset.symlinks),
+            ("devices etc.", dataset.specials),
+            ("further names", dataset.further_names),
+            ("with attributes", dataset.with_attributes),
+        ] {
+            self.line(name, &count);
+        }
+        self.line("contents", &units::size(dataset.bytes));
+        self.line("holes", &units::size(dataset.hole_bytes));
+        self.line("defects", if dataset.findings.is_empty() { &"none" } else { &"FOUND" });
+        dataset.findings.iter().for_each(|finding| self.item(finding));
     }
 
     fn disk(&mut self, disk: &DiskFacts) {
@@ -167,6 +218,7 @@ impl Page {
             ("uuid", &manifest.uuid),
             ("name", &manifest.name),
             ("version", &manifest.version),
+            ("type", &manifest.kind),
             ("published", &manifest.published_at),
         ] {
             if let Some(value) = value {

@@ -120,7 +120,7 @@ impl Drop for StagedFile {
 }
 
 /// The folder that `target` is in.
-fn folder_of(target: &Path) -> &Path {
+pub(super) fn folder_of(target: &Path) -> &Path {
     match target.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),

@@ -14,13 +14,15 @@ static GATE: Mutex<()> = Mutex::new(());
 
 /// What an interruption has to take back or to talk about.
 static NAMED: Mutex<Named> =
-    Mutex::new(Named { files: Vec::new(), folders: Vec::new(), results: Vec::new() });
+    Mutex::new(Named { files: Vec::new(), folders: Vec::new(), trees: Vec::new(), results: Vec::new() });
 
 struct Named {
     /// Temporary files that have names.
     files: Vec<PathBuf>,
     /// Folders that were made for results.
     folders: Vec<PathBuf>,
+    /// Folders in the making, which go with all that is in them.
+    trees: Vec<PathBuf>,
     /// Finished results.
     results: Vec<PathBuf>,
 }
@@ -48,11 +50,17 @@ pub(super) fn remember_folder(path: &Path) {
     named().folders.push(path.to_owned());
 }
 
+/// Has an interruption remove this folder with all that is in it.
+pub(super) fn remember_tree(path: &Path) {
+    named().trees.push(path.to_owned());
+}
+
 /// Keeps interruptions away from a file or folder from now on.
 pub(super) fn forget(path: &Path) {
     let mut named = named();
     named.files.retain(|known| known != path);
     named.folders.retain(|known| known != path);
+    named.trees.retain(|known| known != path);
 }
 
 /// Has an interruption say that these results are whole.
@@ -83,6 +91,11 @@ fn take_back() -> String {
                 stayed.push(format!("{} could not be removed: {error}", file.display()));
             }
             _ => {}
+        }
+    }
+    for tree in &named.trees {
+        if let Err(error) = super::tree::remove(tree) {
+            stayed.push(format!("{} could not be removed: {error}", tree.display()));
         }
     }
     named.folders.iter().rev().for_each(|folder| remove_unused(folder));

@@ -5,6 +5,9 @@
 //! system knows no nameless files or because `/proc` is not there to name them through, a file called `.kiln-…` stands
 //! in, which errors and interruptions remove.
 //!
+//! A result that is itself a folder full of files has no nameless form: it is made in a folder called `.kiln-…` beside its
+//! place and renamed when it is whole.
+//!
 //! # Publishing
 //!
 //! Results that belong together, an image and its manifest, get their names in [`publish`], and the order makes every
@@ -33,6 +36,8 @@ mod file;
 mod folder;
 pub mod interrupt;
 mod publish;
+mod tree;
 
 pub use file::{StagedFile, refuse_existing};
 pub use folder::OutputFolder;
+pub use tree::StagedTree;

@@ -1,11 +1,16 @@
 //! What extension records say about the member behind them: GNU's long names, and pax attributes.
 
+use std::collections::BTreeMap;
+
 use tar::{EntryType, PaxExtensions};
 
 use super::{PATH_LIMIT, TarProblem};
 
 /// Longest extension record that is read into memory, in bytes.
 pub(super) const RECORD_LIMIT: u64 = 1 << 20;
+
+/// What keywords of extended attributes begin with (source: star's manual star(5), "SCHILY.xattr").
+pub const EXTENDED: &[u8] = b"SCHILY.xattr.";
 
 /// Attributes that take the place of those in the header.
 #[derive(Clone, Debug, Default)]
@@ -22,6 +27,14 @@ pub struct Extensions {
     pub gid: Option<u32>,
     /// Last modification, seconds since 1970, without the fraction.
     pub mtime: Option<i64>,
+    /// Its fraction in nanoseconds.
+    pub nanoseconds: u32,
+    /// Major number of a device.
+    pub major: Option<u32>,
+    /// Minor number of a device.
+    pub minor: Option<u32>,
+    /// Extended attributes by name, as star and GNU tar write them.
+    pub extended: BTreeMap<Vec<u8>, Vec<u8>>,
     /// Whether the contents are a sparse file in GNU's pax forms, which are shown as they are stored.
     pub pax_sparse: bool,
 }
@@ -61,8 +74,13 @@ impl Extensions {
                 b"uid" => self.uid = Some(number(value, "an owner")?),
                 b"gid" => self.gid = Some(number(value, "a group")?),
                 b"mtime" => {
-                    let whole = value.split(|&byte| byte == b'.').next().unwrap_or_default();
-                    self.mtime = Some(number(whole, "a time")?);
+                    let (seconds, nanoseconds) = time(value)?;
+                    (self.mtime, self.nanoseconds) = (Some(seconds), nanoseconds);
+                }
+                b"SCHILY.devmajor" | b"SUN.devmajor" => self.major = Some(number(value, "a device")?),
+                b"SCHILY.devminor" | b"SUN.devminor" => self.minor = Some(number(value, "a device")?),
+                key if key.starts_with(EXTENDED) => {
+                    self.extended.insert(unquoted(&key[EXTENDED.len()..]), value.to_vec());
                 }
                 key if key.starts_with(b"GNU.sparse.") => self.pax_sparse = true,
                 _ => {}
@@ -70,6 +88,37 @@ impl Extensions {
         }
         Ok(())
     }
+}
+
+/// Seconds and nanoseconds of a time such as `12.5`; those before 1970 are `-12.5`.
+fn time(value: &[u8]) -> Result<(i64, u32), TarProblem> {
+    let mut parts = value.splitn(2, |&byte| byte == b'.');
+    let whole = parts.next().unwrap_or_default();
+    let seconds: i64 = number(whole, "a time")?;
+    let mut digits = parts.next().unwrap_or_default().to_vec();
+    digits.resize(9, b'0');
+    let nanoseconds: u32 = number(&digits, "a time")?;
+    Ok(if whole.starts_with(b"-") && nanoseconds > 0 {
+        (seconds.saturating_sub(1), 1_000_000_000 - nanoseconds)
+    } else {
+        (seconds, nanoseconds)
+    })
+}
+
+/// The name of an extended attribute from a keyword, in which GNU tar writes `=` as `%3D` and `%` as `%25`.
+fn unquoted(keyword: &[u8]) -> Vec<u8> {
+    let mut name = Vec::with_capacity(keyword.len());
+    let mut rest = keyword;
+    while let [first, tail @ ..] = rest {
+        let byte;
+        (byte, rest) = match tail {
+            [b'3', b'D' | b'd', tail @ ..] if *first == b'%' => (b'=', tail),
+            [b'2', b'5', tail @ ..] if *first == b'%' => (b'%', tail),
+            tail => (*first, tail),
+        };
+        name.push(byte);
+    }
+    name
 }
 
 fn bounded(path: &[u8]) -> Result<Vec<u8>, TarProblem> {
@@ -83,4 +132,32 @@ fn number<N: std::str::FromStr>(value: &[u8], what: &'static str) -> Result<N, T
         let shown = &value[..value.len().min(40)];
         TarProblem::BadNumber { what, value: String::from_utf8_lossy(shown).into_owned() }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_fractions() {
+        for (text, parsed) in [
+            ("12", (12, 0)),
+            ("12.5", (12, 500_000_000)),
+            ("0.000000001", (0, 1)),
+            ("-1.25", (-2, 750_000_000)),
+            ("-0.5", (-1, 500_000_000)),
+            ("-3", (-3, 0)),
+            ("1.0000000019", (1, 1)),
+        ] {
+            assert_eq!(time(text.as_bytes()).unwrap(), parsed, "{text}");
+        }
+        for text in ["", "x", "1.x", "--1"] {
+            assert!(time(text.as_bytes()).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn names_of_attributes_are_quoted() {
+        assert_eq!(unquoted(b"user.a%3Db%25c%d%"), b"user.a=b%c%d%");
+    }
 }

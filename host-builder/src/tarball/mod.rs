@@ -17,6 +17,7 @@ mod tests;
 
 pub use entries::{Entries, Entry, Input, Stream, is_header};
 pub use error::{TarError, TarProblem};
+pub use extensions::EXTENDED;
 pub use sparse::{Expanded, SparseMap};
 pub use walk::{Member, MemberKind, walk};
 

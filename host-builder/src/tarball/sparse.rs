@@ -1,6 +1,7 @@
 //! Sparse members of GNU tar's first form: where their stored bytes belong. Template disk images are packed like that.
 
 use std::io::{self, Read};
+use std::ops::Range;
 
 use positioned_io::ReadAt;
 use tar::{GnuExtSparseHeader, GnuSparseHeader, Header};
@@ -103,6 +104,11 @@ impl SparseMap {
     /// Number of stored stretches.
     pub fn stretches(&self) -> usize {
         self.stretches.len()
+    }
+
+    /// Where in the file the stored bytes belong.
+    pub fn ranges(&self) -> impl Iterator<Item = Range<u64>> + '_ {
+        self.stretches.iter().map(|stretch| stretch.offset..stretch.offset + stretch.length)
     }
 
     /// What is at byte `at` of the file.

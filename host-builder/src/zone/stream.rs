@@ -8,6 +8,7 @@ use kiln_zstream::ErrorKind;
 use kiln_zstream::fs::objects::DeviceStore;
 use kiln_zstream::fs::{FileSystem, Objects, read};
 
+use crate::compression::{self, Compression, MAGIC_BYTES};
 use crate::contents::spool;
 use crate::prefetch::Prefetch;
 use crate::report::Report;
@@ -15,7 +16,7 @@ use crate::report::Report;
 /// A file system whose files are kept in a temporary file.
 pub type ImageTree = FileSystem<DeviceStore<File>>;
 
-/// Reads an image of a file system, plain or compressed with gzip. An incremental one needs its origins, the oldest first.
+/// Reads an image of a file system, plain or compressed with gzip, bzip2 or xz. An incremental one needs its origins, the oldest first.
 ///
 /// # Errors
 /// A file is missing or damaged, holds no file system, or does not go on top of the one before.
@@ -30,11 +31,9 @@ pub fn open(origins: &[PathBuf], image: &Path, report: &Report) -> Result<ImageT
         };
         let progress = report.progress("read-image", source.size());
         let counted = progress.reader(source.reader());
-        let applied = if kiln_pgzip::looks_like_gzip(&source.head(16).with_context(cannot)?) {
-            Prefetch::over(kiln_pgzip::Reader::new(counted), |reader| objects.apply(reader).map(drop))
-        } else {
-            Prefetch::over(counted, |reader| objects.apply(reader).map(drop))
-        };
+        let compression = Compression::of(&source.head(MAGIC_BYTES).with_context(cannot)?);
+        let expanded = compression::Reader::new(counted, compression);
+        let applied = Prefetch::over(expanded, |reader| objects.apply(reader).map(drop));
         applied.map_err(|error| explained(error, path))?;
     }
     let objects = objects.context("there is no image")?;

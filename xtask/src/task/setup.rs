@@ -50,6 +50,7 @@ const VISITORS: &[Need] =
 /// What judges images and their parts.
 const JUDGES: &[Need] = &[
     Need::program("binutils", "ar"),
+    Need::program("bzip2", "bzip2"),
     Need::program("dosfstools", "fsck.vfat"),
     Need::program("e2fsprogs", "mke2fs"),
     Need::program("fdisk", "sfdisk"),
@@ -59,6 +60,7 @@ const JUDGES: &[Need] = &[
         found: Found::File(&["/usr/lib/grub/x86_64-pc/stage2", "/usr/lib/grub/i386-pc/stage2"]),
     },
     Need::program("gnupg", "gpg"),
+    Need::program("libarchive-tools", "bsdtar"),
     Need::program("libxml2-utils", "xmllint"),
     Need { package: "locales", found: Found::File(&["/usr/share/i18n/locales/tr_TR"]) },
     Need::program("mtools", "mcopy"),
@@ -70,6 +72,7 @@ const JUDGES: &[Need] = &[
     // Debian's own, which cloud-init's modules are for.
     Need { package: "python3", found: Found::File(&["/usr/bin/pydoc3"]) },
     Need::program("qemu-utils", "qemu-img"),
+    Need::program("xz-utils", "xz"),
     Need::program("zfs-fuse", "zfs-fuse"),
 ];
 

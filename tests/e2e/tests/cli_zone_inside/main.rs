@@ -1,0 +1,7 @@
+//! The commands that look inside images, on those of zones: inspect, ls, cat, diff, verify, convert.
+
+mod bad;
+mod convert;
+mod look;
+mod make;
+mod origins;
