@@ -15,6 +15,7 @@ pub mod cli;
 pub mod compression;
 pub mod contents;
 mod convert;
+mod create_image;
 mod custom_archive;
 mod dehole;
 mod demo;
