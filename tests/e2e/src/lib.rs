@@ -12,6 +12,7 @@ pub mod shell;
 pub mod stand_in;
 pub mod tarball;
 pub mod template;
+pub mod zone;
 
 use std::fs;
 use std::path::{Path, PathBuf};
