@@ -10,8 +10,8 @@ use tracing_subscriber::filter::LevelFilter;
 
 use crate::report::{self, Hint, Report};
 use crate::{
-    cat, convert, create_seed, create_smf_repo, dehole, demo, diff, inspect, ls, metadata, retro, staging,
-    verify, zstream,
+    cat, convert, create_image, create_seed, create_smf_repo, dehole, demo, diff, inspect, ls, metadata,
+    retro, staging, verify, zstream,
 };
 
 /// Builds SmartOS and Triton images on any machine: no root, no mounts, no ZFS, no SmartOS, and the same bytes from
@@ -34,6 +34,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Retro(Box<retro::Arguments>),
+    CreateImage(Box<create_image::Arguments>),
     Inspect(inspect::Arguments),
     Ls(ls::Arguments),
     Cat(cat::Arguments),
@@ -109,6 +110,7 @@ fn show(message: &clap::Error) -> ExitCode {
 fn dispatch(command: Command, report: &Report) -> Result<Ending> {
     match command {
         Command::Retro(arguments) => retro::run(*arguments, report),
+        Command::CreateImage(arguments) => create_image::run(*arguments, report),
         Command::Inspect(arguments) => inspect::run(&arguments, report),
         Command::Ls(arguments) => ls::run(&arguments, report),
         Command::Cat(arguments) => cat::run(&arguments, report),

@@ -3,6 +3,7 @@
 
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::num::{NonZeroU64, NonZeroUsize};
+use std::ops::RangeInclusive;
 
 use bzip2::read::MultiBzDecoder;
 use bzip2::write::BzEncoder;
@@ -16,6 +17,8 @@ const BUFFER: usize = 64 << 10;
 
 /// Most memory that expanding an xz may take, in KiB: four times what the largest preset of xz(1) needs.
 const XZ_MEMORY: u32 = 256 << 10;
+/// The level of bzip2(1), the hundreds of thousands of bytes in a block.
+const BZIP2_LEVEL: u8 = 9;
 /// The preset of xz(1) that `imgadm create` uses, which is its default.
 const XZ_PRESET: u32 = 6;
 /// Bytes of input in a block of xz, which threads compress apart from each other: two of the preset's dictionaries.
@@ -62,6 +65,17 @@ impl Compression {
             Compression::Gzip => "gzip",
             Compression::Bzip2 => "bzip2",
             Compression::Xz => "xz",
+        }
+    }
+
+    /// The levels that there are; none where nothing is compressed. xz(1) has three more, whose dictionaries are larger than half a
+    /// block of threads here.
+    pub fn levels(self) -> RangeInclusive<u8> {
+        match self {
+            Compression::None => RangeInclusive::new(1, 0),
+            Compression::Gzip => 1..=12,
+            Compression::Bzip2 => 1..=9,
+            Compression::Xz => 0..=6,
         }
     }
 
@@ -155,7 +169,7 @@ impl<R: Read> Read for Reader<R> {
 /// Compresses what is written to it. The bytes that come out depend on those that go in alone, and neither on the
 /// number of threads nor on how they were cut into pieces.
 ///
-/// The levels are those of `imgadm create`: the programs' defaults.
+/// The levels are those of the programs; without one they are those of `imgadm create`, which are the programs' defaults.
 pub struct Writer<W: Write>(Packer<W>);
 
 enum Packer<W: Write> {
@@ -171,18 +185,35 @@ impl<W: Write> Writer<W> {
     /// # Errors
     /// The system has no more threads.
     pub fn new(output: W, compression: Compression, threads: NonZeroUsize) -> io::Result<Writer<W>> {
+        Self::with_level(output, compression, None, threads)
+    }
+
+    /// Like [`Writer::new`], with a level of those that [`Compression::levels`] gives.
+    ///
+    /// # Errors
+    /// The system has no more threads.
+    pub fn with_level(
+        output: W,
+        compression: Compression,
+        level: Option<u8>,
+        threads: NonZeroUsize,
+    ) -> io::Result<Writer<W>> {
         Ok(Writer(match compression {
             Compression::None => Packer::Plain(output),
             Compression::Gzip => {
-                let options = kiln_pgzip::Options { threads, ..Default::default() };
+                let mut options = kiln_pgzip::Options { threads, ..Default::default() };
+                options.level = level.unwrap_or(options.level);
                 Packer::Gzip(Box::new(kiln_pgzip::Writer::new(output, options)?))
             }
             Compression::Bzip2 => {
                 let output = BufWriter::with_capacity(BUFFER, output);
-                Packer::Bzip2(Box::new(BzEncoder::new(output, bzip2::Compression::best())))
+                Packer::Bzip2(Box::new(BzEncoder::new(
+                    output,
+                    bzip2::Compression::new(level.unwrap_or(BZIP2_LEVEL).into()),
+                )))
             }
             Compression::Xz => {
-                let mut options = XzOptions::with_preset(XZ_PRESET);
+                let mut options = XzOptions::with_preset(level.map_or(XZ_PRESET, u32::from));
                 options.set_block_size(Some(XZ_BLOCK));
                 let threads = threads.get().min(XZ_THREADS) as u32;
                 Packer::Xz(Box::new(XzWriterMt::new(output, options, threads)?))

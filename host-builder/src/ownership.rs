@@ -92,6 +92,34 @@ pub enum Type {
     Socket,
 }
 
+/// The numbers of names, which depend on the tree that a manifest is about.
+pub trait Rules {
+    /// The number of a user's name.
+    ///
+    /// # Errors
+    /// Why it has none, in words.
+    fn user(&self, name: &str) -> Result<u32, String>;
+
+    /// The number of a group's name, likewise.
+    ///
+    /// # Errors
+    /// Why it has none, in words.
+    fn group(&self, name: &str) -> Result<u32, String>;
+}
+
+/// The rules of overlays: names that have the same number everywhere.
+struct OverlayRules;
+
+impl Rules for OverlayRules {
+    fn user(&self, name: &str) -> Result<u32, String> {
+        named("uname", USERS, name)
+    }
+
+    fn group(&self, name: &str) -> Result<u32, String> {
+        named("gname", GROUPS, name)
+    }
+}
+
 /// What the manifest says about one path.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Given {
@@ -105,6 +133,8 @@ pub struct Given {
     pub gid: Option<u32>,
     /// Where it leads, of a symbolic link.
     pub link: Option<Vec<u8>>,
+    /// The last line about it, from 1.
+    pub line: usize,
 }
 
 impl Given {
@@ -124,6 +154,7 @@ impl Given {
         self.uid = later.uid.or(self.uid);
         self.gid = later.gid.or(self.gid);
         self.link = later.link.or(self.link.take());
+        self.line = later.line;
     }
 }
 
@@ -172,14 +203,23 @@ impl Ownership {
         Ownership::parse(&fs::read(file).map_err(unreadable)?, file)
     }
 
-    /// Understands the text of a manifest; `file` is its name in errors.
+    /// Understands the text of a manifest of an overlay; `file` is its name in errors.
     ///
     /// # Errors
     /// [`MtreeError::Line`].
     pub fn parse(text: &[u8], file: &Path) -> Result<Ownership, MtreeError> {
-        let mut reader = Reader::default();
+        Ownership::parse_by(&OverlayRules, text, file)
+    }
+
+    /// Understands the text of a manifest by other rules.
+    ///
+    /// # Errors
+    /// [`MtreeError::Line`].
+    pub fn parse_by(rules: &dyn Rules, text: &[u8], file: &Path) -> Result<Ownership, MtreeError> {
+        let mut reader =
+            Reader { rules, entries: BTreeMap::new(), defaults: Given::default(), directory: Vec::new() };
         for (line, content) in logical_lines(text) {
-            reader.line(&content).map_err(|problem| MtreeError::Line {
+            reader.line(line, &content).map_err(|problem| MtreeError::Line {
                 file: file.to_owned(),
                 line,
                 problem,
@@ -225,8 +265,8 @@ fn ends_in_continuation(line: &[u8]) -> bool {
     line.iter().rev().take_while(|&&byte| byte == b'\\').count() % 2 == 1
 }
 
-#[derive(Default)]
-struct Reader {
+struct Reader<'a> {
+    rules: &'a dyn Rules,
     entries: BTreeMap<Vec<u8>, Given>,
     /// What `/set` said last.
     defaults: Given,
@@ -234,12 +274,12 @@ struct Reader {
     directory: Vec<u8>,
 }
 
-impl Reader {
-    fn line(&mut self, line: &[u8]) -> Result<(), String> {
+impl Reader<'_> {
+    fn line(&mut self, number: usize, line: &[u8]) -> Result<(), String> {
         let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
         let Some(name) = words.next() else { return Ok(()) };
         match name {
-            b"/set" => words.try_for_each(|word| keyword(&mut self.defaults, word)),
+            b"/set" => words.try_for_each(|word| keyword(self.rules, &mut self.defaults, word)),
             b"/unset" => words.try_for_each(|word| self.unset(word)),
             b".." => {
                 if self.directory.is_empty() {
@@ -250,8 +290,8 @@ impl Reader {
                 Ok(())
             }
             _ => {
-                let mut said = Given::default();
-                words.try_for_each(|word| keyword(&mut said, word))?;
+                let mut said = Given { line: number, ..Given::default() };
+                words.try_for_each(|word| keyword(self.rules, &mut said, word))?;
                 self.entry(name, said)
             }
         }
@@ -318,7 +358,7 @@ fn is_ignored(name: &[u8]) -> bool {
 }
 
 /// Takes one `keyword=value` into `given`.
-fn keyword(given: &mut Given, word: &[u8]) -> Result<(), String> {
+fn keyword(rules: &dyn Rules, given: &mut Given, word: &[u8]) -> Result<(), String> {
     let (name, value) = match word.iter().position(|&byte| byte == b'=') {
         Some(at) => (&word[..at], &word[at + 1..]),
         None => (word, &b""[..]),
@@ -349,8 +389,8 @@ fn keyword(given: &mut Given, word: &[u8]) -> Result<(), String> {
         }
         b"uid" => given.uid = Some(number("uid", text()?)?),
         b"gid" => given.gid = Some(number("gid", text()?)?),
-        b"uname" => given.uid = Some(named("uname", USERS, text()?)?),
-        b"gname" => given.gid = Some(named("gname", GROUPS, text()?)?),
+        b"uname" => given.uid = Some(rules.user(text()?)?),
+        b"gname" => given.gid = Some(rules.group(text()?)?),
         b"link" => given.link = Some(unvis(value)?),
         _ if is_ignored(name) => {}
         _ => return Err(format!("unknown keyword '{}'", name.escape_ascii())),

@@ -74,7 +74,7 @@ fn spool(path: &Path, scratch: &Scratch, report: &Report) -> Result<Source> {
 }
 
 /// Opens a pipe, which lasts until somebody opens its other end.
-fn open_pipe(path: &Path, report: &Report) -> Result<File> {
+pub fn open_pipe(path: &Path, report: &Report) -> Result<File> {
     let (sender, opened) = mpsc::channel();
     let name = path.to_owned();
     std::thread::spawn(move || {

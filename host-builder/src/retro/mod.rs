@@ -18,6 +18,7 @@ use crate::cli::Ending;
 use crate::contents::source::Source;
 use crate::custom_archive;
 use crate::digest;
+use crate::identity;
 use crate::overlay::{Layer, Tree};
 use crate::pieces;
 use crate::pieces::record::{Proof, Record};
@@ -32,9 +33,6 @@ use sources::Sources;
 /// Name of the stream's dataset and snapshot. imgadm receives under a name of its own and wants the snapshot `@final`
 /// (source: smartos-live src/img/lib/imgadm.js).
 const SNAPSHOT: &str = "kiln/retro@final";
-
-/// Namespace of the image UUIDs that kiln derives (itself a version 5 UUID of `kiln.image` in the DNS namespace).
-const NAMESPACE: Uuid = Uuid::from_u128(0xadbc_c575_45e1_5bc8_adf8_f5e8_1f3f_c43d);
 
 /// Files of a platform that a retro image does not need, as in the original: the password in plain text, and the build's
 /// source revisions.
@@ -238,10 +236,8 @@ fn manifest(settings: &Settings, written: &volume::Written, volume_size: u64) ->
         }
         manifest
     };
-    let uuid = settings.uuid.unwrap_or_else(|| {
-        let content = with_uuid(&Uuid::nil().to_string()).to_json();
-        Uuid::new_v5(&NAMESPACE, content.as_bytes())
-    });
+    let derived = || identity::of_image(&with_uuid(&Uuid::nil().to_string()).to_json());
+    let uuid = settings.uuid.unwrap_or_else(derived);
     let manifest = with_uuid(&uuid.to_string());
     let kinds = [Some(Kind::Minimal), settings.audience.map(Kind::from)];
     for kind in kinds.into_iter().flatten() {

@@ -1,6 +1,6 @@
 //! The last words of `kiln retro`: what was made, and what to do with it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde_json::json;
 
@@ -8,12 +8,13 @@ use super::Built;
 use super::loader::Loader;
 use super::settings::{Audience, ORIGINAL_RESCUE_HASH, Settings};
 use crate::report::Report;
+use crate::shell;
 
 /// Reports the finished build.
 pub fn print(settings: &Settings, built: &Built, paths: &[PathBuf; 2], report: &Report) {
     let [image, manifest] = paths;
-    let install = format!("imgadm install -m {} -f {}", shell_word(manifest), shell_word(image));
-    let import = format!("sdc-imgadm import -m {} -f {}", shell_word(manifest), shell_word(image));
+    let install = format!("imgadm install -m {} -f {}", shell::word(manifest), shell::word(image));
+    let import = format!("sdc-imgadm import -m {} -f {}", shell::word(manifest), shell::word(image));
     // The image server of a data centre refuses manifests without the fields that `--for dc` adds.
     let for_dc = settings.audience == Some(Audience::Dc);
     let stage_files: Vec<(String, &str)> = match &built.loader {
@@ -79,36 +80,5 @@ pub fn print(settings: &Settings, built: &Built, paths: &[PathBuf; 2], report: &
     });
     for line in lines {
         report.result(&line);
-    }
-}
-
-/// A path as one word of a command line for the shell.
-fn shell_word(path: &Path) -> String {
-    let text = path.to_string_lossy();
-    // A dash at the beginning would make it a flag.
-    let text = if text.starts_with('-') { format!("./{text}") } else { text.into_owned() };
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./,:=@%+".contains(&byte);
-    if text.bytes().all(plain) {
-        return text;
-    }
-    format!("'{}'", text.replace('\'', r"'\''"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_shell_reads_back_what_was_written() {
-        for (path, word) in [
-            ("output/smartos-retro-1.0.zvol.gz", "output/smartos-retro-1.0.zvol.gz"),
-            ("my images/a", "'my images/a'"),
-            ("$HOME", "'$HOME'"),
-            ("it's", r"'it'\''s'"),
-            ("-out/a", "./-out/a"),
-            ("~/\u{e9}", "'~/\u{e9}'"),
-        ] {
-            assert_eq!(shell_word(Path::new(path)), word);
-        }
     }
 }

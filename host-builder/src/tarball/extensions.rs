@@ -1,8 +1,9 @@
 //! What extension records say about the member behind them: GNU's long names, and pax attributes.
 
 use std::collections::BTreeMap;
+use std::io;
 
-use tar::{EntryType, PaxExtensions};
+use tar::EntryType;
 
 use super::{PATH_LIMIT, TarProblem};
 
@@ -25,6 +26,10 @@ pub struct Extensions {
     pub uid: Option<u32>,
     /// Group's number.
     pub gid: Option<u32>,
+    /// Owner's name.
+    pub uname: Option<Vec<u8>>,
+    /// Group's name.
+    pub gname: Option<Vec<u8>>,
     /// Last modification, seconds since 1970, without the fraction.
     pub mtime: Option<i64>,
     /// Its fraction in nanoseconds.
@@ -64,15 +69,16 @@ impl Extensions {
         if kind.is_pax_global_extensions() {
             return Ok(());
         }
-        for record in PaxExtensions::new(&data) {
-            let record = record.map_err(TarProblem::Unreadable)?;
-            let value = record.value_bytes();
-            match record.key_bytes() {
+        let mut rest = &data[..];
+        while let Some((key, value)) = next_record(&mut rest)? {
+            match key {
                 b"path" => self.path = Some(bounded(value)?),
                 b"linkpath" => self.link = Some(bounded(value)?),
                 b"size" => self.size = Some(number(value, "a size")?),
                 b"uid" => self.uid = Some(number(value, "an owner")?),
                 b"gid" => self.gid = Some(number(value, "a group")?),
+                b"uname" => self.uname = Some(value.to_vec()),
+                b"gname" => self.gname = Some(value.to_vec()),
                 b"mtime" => {
                     let (seconds, nanoseconds) = time(value)?;
                     (self.mtime, self.nanoseconds) = (Some(seconds), nanoseconds);
@@ -88,6 +94,29 @@ impl Extensions {
         }
         Ok(())
     }
+}
+
+/// Keyword and value.
+type Record<'a> = (&'a [u8], &'a [u8]);
+
+/// The next of the records `LENGTH KEY=VALUE` in pax form, whose length counts everything up to the end of line behind it: values may
+/// have ends of line of their own. `None` at the end, or where padding begins.
+fn next_record<'a>(rest: &mut &'a [u8]) -> Result<Option<Record<'a>>, TarProblem> {
+    let data = *rest;
+    if matches!(data.first(), None | Some(0 | b'\n')) {
+        return Ok(None);
+    }
+    let cut = || {
+        let blank = data.iter().take(20).position(|&byte| byte == b' ')?;
+        let length: usize = str::from_utf8(&data[..blank]).ok()?.parse().ok()?;
+        let record = data.get(blank + 1..length)?.strip_suffix(b"\n")?;
+        let equals = record.iter().position(|&byte| byte == b'=')?;
+        Some((&record[..equals], &record[equals + 1..], length))
+    };
+    let damaged = || TarProblem::Unreadable(io::Error::other("malformed pax extension"));
+    let (key, value, length) = cut().ok_or_else(damaged)?;
+    *rest = &data[length..];
+    Ok(Some((key, value)))
 }
 
 /// Seconds and nanoseconds of a time such as `12.5`; those before 1970 are `-12.5`.
@@ -153,6 +182,20 @@ mod tests {
         }
         for text in ["", "x", "1.x", "--1"] {
             assert!(time(text.as_bytes()).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn values_may_have_ends_of_line() {
+        let mut extensions = Extensions::default();
+        let data = b"29 SCHILY.xattr.user.a=1\n2=3\n12 uname=bob\n\0\0".to_vec();
+        extensions.take(EntryType::XHeader, data).unwrap_err();
+        let data = b"28 SCHILY.xattr.user.a=1\n2=\n13 uname=bob\n\0\0".to_vec();
+        extensions.take(EntryType::XHeader, data).unwrap();
+        assert_eq!(extensions.extended[&b"user.a"[..]], b"1\n2=");
+        assert_eq!(extensions.uname.as_deref(), Some(&b"bob"[..]));
+        for data in ["5 a\n", "99 a=b\n", "x a=b\n", "5 a=bc\n", "2 a=b\n", "7"] {
+            assert!(extensions.take(EntryType::XHeader, data.into()).is_err(), "{data}");
         }
     }
 

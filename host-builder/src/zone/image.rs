@@ -1,19 +1,34 @@
 //! A tree becomes the file of an image: a compressed stream of one snapshot, with its digests.
 
+use std::fs::File;
 use std::io::{self, Write};
 use std::num::NonZeroUsize;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
+use kiln_zstream::StreamReader;
 use kiln_zstream::fs::objects::DeviceStore;
-use kiln_zstream::fs::tree::{Kind, Tree};
+use kiln_zstream::fs::tree::{self, Tree};
 use kiln_zstream::fs::{FileSystemOptions, IncrementOptions, Summary, Version, write_increment};
+use kiln_zstream::record::Record;
 use sha1::{Digest, Sha1};
 use sha2::Sha256;
 
 use super::stream::ImageTree;
+use crate::compression::{self, Compression as Kind};
+use crate::contents::source::Source;
 use crate::digest::{Hashing, hex};
-use crate::report::{Hint, Report};
+use crate::prefetch::Prefetch;
+use crate::report::{Hint, Report, with_hint};
 use crate::staging::StagedFile;
+
+/// The name of the snapshot in an image: that which `zfs` and imgadm know is [`SNAPSHOT`], and that of the dataset is of no
+/// consequence, since imgadm receives under a name of its own.
+pub fn snapshot_name(snapshot: &str) -> String {
+    format!("kiln/zone@{snapshot}")
+}
+
+/// What imgadm wants a snapshot to be called; it renames others (source: smartos-live, `src/img/lib/imgadm.js`).
+pub const SNAPSHOT: &str = "final";
 
 /// What to do when a result cannot be written.
 pub const NO_ROOM: &str = "the file system of the output may be full: choose another with --output";
@@ -31,18 +46,57 @@ pub struct Snapshot {
     pub version: Version,
 }
 
-/// How the file of an image is compressed.
+/// How the file of an image is compressed. The bytes do not depend on the number of threads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compression {
     /// Not at all.
     None,
-    /// With gzip, by several threads; the bytes do not depend on their number.
+    /// With gzip.
     Gzip {
         /// Threads.
         jobs: NonZeroUsize,
         /// Level, 1 to 12.
         level: u8,
     },
+    /// With bzip2, by one thread.
+    Bzip2 {
+        /// Level, 1 to 9.
+        level: u8,
+    },
+    /// With xz.
+    Xz {
+        /// Threads, each of which takes some 130 MiB.
+        jobs: NonZeroUsize,
+        /// Level, 0 to 6.
+        level: u8,
+    },
+}
+
+impl Compression {
+    /// The kind of compression.
+    pub fn kind(self) -> Kind {
+        match self {
+            Compression::None => Kind::None,
+            Compression::Gzip { .. } => Kind::Gzip,
+            Compression::Bzip2 { .. } => Kind::Bzip2,
+            Compression::Xz { .. } => Kind::Xz,
+        }
+    }
+
+    /// What the name of an image ends in.
+    pub fn ending(self) -> String {
+        format!(".zfs{}", self.kind().suffix())
+    }
+
+    fn writer<W: Write>(self, output: W) -> io::Result<compression::Writer<W>> {
+        let one = NonZeroUsize::MIN;
+        let (level, jobs) = match self {
+            Compression::None => (None, one),
+            Compression::Bzip2 { level } => (Some(level), one),
+            Compression::Gzip { jobs, level } | Compression::Xz { jobs, level } => (Some(level), jobs),
+        };
+        compression::Writer::with_level(output, self.kind(), level, jobs)
+    }
 }
 
 /// What was written.
@@ -58,6 +112,19 @@ pub struct Written {
     pub stream_sha1: String,
     /// What the stream amounts to.
     pub stream: Summary,
+}
+
+impl Written {
+    /// What stands for a finished image where none is there yet.
+    pub fn stand_in() -> Written {
+        Written {
+            size: 1,
+            sha1: "0".repeat(40),
+            guid: 1,
+            stream_sha1: "0".repeat(40),
+            stream: Summary { records: 0, objects: 0, stream_bytes: 0, checksum: [0; 4] },
+        }
+    }
 }
 
 /// Writes a tree as an image into `output`: a full one, or what makes it of `origin`.
@@ -82,25 +149,17 @@ pub fn write(
     let cannot_write = || format!("cannot write {name}");
     let progress = report.progress("write-image", contents_of(tree));
     let file = Hashing::<_, Sha1>::new(output.file_mut());
-    let stream = |output: &mut dyn Write| -> Result<(String, Summary)> {
-        let output = progress.writer(Hashing::<_, Sha1>::new(output));
-        let (output, summary) = write_stream(output, tree, origin, snapshot, guid)?;
-        Ok((hex(&output.into_inner().sum.finalize()), summary))
+    let output = io::BufWriter::with_capacity(1 << 20, file);
+    let mut packed = compression.writer(output).with_context(cannot_write)?;
+    let counted = progress.writer(Hashing::<_, Sha1>::new(&mut packed));
+    let (counted, summary) = match write_stream(counted, tree, origin, snapshot, guid) {
+        Ok(done) => done,
+        Err(error) => return Err(explained(error)).with_context(cannot_write).hint(NO_ROOM),
     };
-    let (file, (stream_sha1, summary)) = match compression {
-        Compression::None => {
-            let mut buffered = io::BufWriter::with_capacity(1 << 20, file);
-            let done = stream(&mut buffered).with_context(cannot_write).hint(NO_ROOM)?;
-            (buffered.into_inner().map_err(io::IntoInnerError::into_error).with_context(cannot_write)?, done)
-        }
-        Compression::Gzip { jobs, level } => {
-            let options = kiln_pgzip::Options { level, threads: jobs, ..kiln_pgzip::Options::default() };
-            let mut gzip = kiln_pgzip::Writer::new(file, options).with_context(cannot_write)?;
-            let done = stream(&mut gzip).with_context(cannot_write).hint(NO_ROOM)?;
-            let (file, _) = gzip.finish().with_context(cannot_write).hint(NO_ROOM)?;
-            (file, done)
-        }
-    };
+    let stream_sha1 = hex(&counted.into_inner().sum.finalize());
+    let finished =
+        packed.finish().and_then(|output| output.into_inner().map_err(io::IntoInnerError::into_error));
+    let file = finished.with_context(cannot_write).hint(NO_ROOM)?;
     Ok(Written { size: file.size, sha1: hex(&file.sum.finalize()), guid, stream_sha1, stream: summary })
 }
 
@@ -108,10 +167,69 @@ pub fn write(
 fn derive_guid(tree: &Tree, origin: Option<&ImageTree>, snapshot: &Snapshot, report: &Report) -> Result<u64> {
     let progress = report.progress("derive-guid", contents_of(tree));
     let sink = progress.writer(Hashing::<_, Sha256>::new(io::sink()));
-    let (sink, _) = write_stream(sink, tree, origin, snapshot, u64::MAX)?;
+    let (sink, _) = write_stream(sink, tree, origin, snapshot, u64::MAX).map_err(explained)?;
     let digest = sink.into_inner().sum.finalize();
     let guid = u64::from_be_bytes(*digest.first_chunk().expect("a SHA-256 has 32 bytes"));
     Ok(guid.max(1))
+}
+
+/// Reads an image back and holds its stream against what was written: its records and its checksum.
+///
+/// # Errors
+/// It cannot be read, or is not what was written.
+pub fn verify(file: &File, compression: Compression, written: &Written, report: &Report) -> Result<()> {
+    let hint = "the disk or the memory of this machine may be at fault: build the image again";
+    let source = Source::file(file.try_clone().context("cannot read the image back")?);
+    let source = source.context("cannot read the image back")?;
+    let progress = report.progress("verify-image", source.size());
+    let mut expanded = compression::Reader::new(progress.reader(source.reader()), compression.kind());
+    let mut end = None;
+    let rest = Prefetch::over(&mut expanded, |reader| -> Result<u64> {
+        let mut stream = StreamReader::new(reader);
+        while let Some(record) = stream.next_record()? {
+            if let Record::End { checksum } = record {
+                end = Some(checksum);
+            }
+        }
+        // To its end, where the compression has a checksum of its own.
+        Ok(io::copy(&mut stream.into_inner(), &mut io::sink())?)
+    });
+    let rest = rest.context("the image cannot be read back").hint(hint)?;
+    if end != Some(written.stream.checksum) || rest > 0 {
+        return Err(anyhow!("the image is not what was written")).hint(hint);
+    }
+    Ok(())
+}
+
+/// Contents that could not be read where the tree was made from. Errors of this kind say what to do about it themselves.
+#[derive(Debug, thiserror::Error)]
+#[error("{problem}")]
+pub struct Unreadable {
+    /// What went wrong.
+    pub problem: String,
+    /// What to do about it.
+    pub hint: &'static str,
+}
+
+impl Unreadable {
+    /// The error as contents give it.
+    pub fn error(problem: impl Into<String>, hint: &'static str) -> io::Error {
+        io::Error::other(Unreadable { problem: problem.into(), hint })
+    }
+}
+
+/// An error with the hint of contents that could not be read, if that is what it is.
+fn explained(error: kiln_zstream::Error) -> anyhow::Error {
+    let error = anyhow::Error::new(error);
+    let unreadable = error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref::<Unreadable>())
+        .map(|unreadable| unreadable.hint)
+        .next();
+    match unreadable {
+        Some(hint) => with_hint(error, hint),
+        None => error,
+    }
 }
 
 fn write_stream<W: Write>(
@@ -137,7 +255,7 @@ fn write_stream<W: Write>(
 /// The bytes in all files of a tree.
 fn contents_of(tree: &Tree) -> u64 {
     let sizes = tree.walk().map(|step| match &tree.node(step.node).kind {
-        Kind::File(contents) => contents.size(),
+        tree::Kind::File(contents) => contents.size(),
         _ => 0,
     });
     sizes.fold(0, u64::saturating_add)

@@ -1,57 +1,115 @@
 //! The file system in an image that is there, with those underneath it.
 
 use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
-use kiln_zstream::ErrorKind;
 use kiln_zstream::fs::objects::DeviceStore;
 use kiln_zstream::fs::{FileSystem, Objects, read};
+use kiln_zstream::record::{Begin, ObjsetType};
 
 use crate::compression::{self, Compression, MAGIC_BYTES};
-use crate::contents::spool;
+use crate::contents::origin::{self, DAMAGED};
+use crate::contents::scratch::Scratch;
+use crate::contents::source::Source;
+use crate::contents::{shape, spool};
 use crate::prefetch::Prefetch;
-use crate::report::Report;
+use crate::report::{Hint, Report};
 
 /// A file system whose files are kept in a temporary file.
 pub type ImageTree = FileSystem<DeviceStore<File>>;
 
-/// Reads an image of a file system, plain or compressed with gzip, bzip2 or xz. An incremental one needs its origins, the oldest first.
+/// The file of an image, plain or compressed, of which no more is read than the beginning.
+#[derive(Debug)]
+pub struct ImageFile {
+    path: PathBuf,
+    source: Source,
+    scratch: Scratch,
+    compression: Compression,
+    /// What it says of its snapshot.
+    pub snapshot: Begin,
+}
+
+impl ImageFile {
+    /// Opens the file of an image. What comes through a pipe is kept in a temporary file.
+    ///
+    /// # Errors
+    /// It cannot be read, or holds no stream of a file system.
+    pub fn open(path: &Path, report: &Report) -> Result<ImageFile> {
+        let cannot = || format!("cannot read {}", path.display());
+        let (source, scratch) = spool::open(path, report)?;
+        let compression = Compression::of(&source.head(MAGIC_BYTES).with_context(cannot)?);
+        let stream = || compression::Reader::new(source.reader(), compression);
+        let mut head = Vec::new();
+        stream().take(shape::HEAD as u64).read_to_end(&mut head).with_context(cannot).hint(DAMAGED)?;
+        if !shape::is_stream(&head) {
+            return Err(anyhow!("{} is no ZFS stream", path.display()))
+                .hint("name the file of an image, such as IMAGE.zfs.gz, or what zfs send wrote");
+        }
+        let snapshot = origin::first_snapshot(stream()).with_context(cannot)?;
+        if snapshot.objset_type != ObjsetType::FileSystem {
+            return Err(anyhow!("{} is the stream of a volume", path.display()))
+                .hint("zone images are made of file systems; `kiln convert` turns volumes into disks");
+        }
+        Ok(ImageFile { path: path.to_owned(), source, scratch, compression, snapshot })
+    }
+
+    /// Reads its file system. An incremental one needs its origins.
+    ///
+    /// # Errors
+    /// The stream is damaged, holds several snapshots, or its origins are missing or others.
+    pub fn read(&self, origins: &[PathBuf], report: &Report) -> Result<ImageTree> {
+        let mut objects = Objects::new(DeviceStore::new(self.scratch.file()?));
+        let layers = origin::layers(&self.snapshot, origins, report)
+            .with_context(|| format!("cannot read {}", self.path.display()))?;
+        for layer in layers {
+            let progress = report.progress("read-origin", 0);
+            apply(&mut objects, progress.reader(layer.stream()), &layer.origin.path)?;
+        }
+        let progress = report.progress("read-image", self.source.size());
+        let stream = compression::Reader::new(progress.reader(self.source.reader()), self.compression);
+        apply(&mut objects, stream, &self.path)?;
+        file_system(objects, &self.path)
+    }
+}
+
+/// Reads an image of a file system, plain or compressed. An incremental one needs its origins.
 ///
 /// # Errors
 /// A file is missing or damaged, holds no file system, or does not go on top of the one before.
 pub fn open(origins: &[PathBuf], image: &Path, report: &Report) -> Result<ImageTree> {
-    let mut objects: Option<Objects<DeviceStore<File>>> = None;
-    for path in origins.iter().map(PathBuf::as_path).chain([image]) {
-        let cannot = || format!("cannot read {}", path.display());
-        let (source, scratch) = spool::open(path, report)?;
-        let objects = match &mut objects {
-            Some(objects) => objects,
-            none => none.insert(Objects::new(DeviceStore::new(scratch.file()?))),
-        };
-        let progress = report.progress("read-image", source.size());
-        let counted = progress.reader(source.reader());
-        let compression = Compression::of(&source.head(MAGIC_BYTES).with_context(cannot)?);
-        let expanded = compression::Reader::new(counted, compression);
-        let applied = Prefetch::over(expanded, |reader| objects.apply(reader).map(drop));
-        applied.map_err(|error| explained(error, path))?;
-    }
-    let objects = objects.context("there is no image")?;
-    read(objects).with_context(|| format!("cannot read the file system in {}", image.display()))
+    ImageFile::open(image, report)?.read(origins, report)
 }
 
-/// An error of a stream with what to do about it.
-fn explained(error: kiln_zstream::Error, path: &Path) -> anyhow::Error {
-    let hint = match error.kind() {
-        ErrorKind::NotAStream => {
-            "name a ZFS stream, plain or compressed: the file of an image, such as IMAGE.zfs.gz"
-        }
-        ErrorKind::WrongBase => "name the image that it goes on top of with --origin FILE, the oldest first",
-        ErrorKind::BadFileSystem | ErrorKind::Unsupported => {
-            "zone images are made of whole file systems (zfs send without -R, -w or -t)"
-        }
-        _ => "the file is damaged: copy or download it again, and compare its published checksum",
-    };
-    let error = anyhow!(error).context(format!("cannot read {}", path.display()));
-    crate::report::with_hint(error, hint)
+/// Reads a whole file system from a stream as it comes from `name`.
+///
+/// # Errors
+/// The stream is damaged, incremental, or none of one file system.
+pub fn receive(stream: impl Read + Send, name: &Path, report: &Report) -> Result<ImageTree> {
+    let mut objects = Objects::new(DeviceStore::new(Scratch::of_the_system().file()?));
+    let progress = report.progress("read-image", 0);
+    apply(&mut objects, progress.reader(stream), name)?;
+    file_system(objects, name)
+}
+
+fn apply(objects: &mut Objects<DeviceStore<File>>, stream: impl Read + Send, path: &Path) -> Result<()> {
+    let applied = Prefetch::over(stream, |mut reader| -> Result<u64> {
+        let snapshots = objects.apply(&mut reader).map_err(origin::explained)?.snapshots;
+        // To its end, where the compression has a checksum of its own.
+        io::copy(&mut reader, &mut io::sink()).hint(DAMAGED)?;
+        Ok(snapshots)
+    });
+    match applied.with_context(|| format!("cannot read {}", path.display()))? {
+        1 => Ok(()),
+        several => Err(anyhow!("{} holds {several} snapshots", path.display()))
+            .hint("an image has one: send it with zfs send, without -R and -I"),
+    }
+}
+
+/// A file system, of which the stream in `path` was the last.
+fn file_system(objects: Objects<DeviceStore<File>>, path: &Path) -> Result<ImageTree> {
+    read(objects)
+        .with_context(|| format!("cannot read the file system in {}", path.display()))
+        .hint("`kiln verify` lists what is wrong with it")
 }

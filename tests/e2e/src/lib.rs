@@ -14,6 +14,7 @@ pub mod stand_in;
 pub mod tarball;
 pub mod template;
 pub mod trees;
+pub mod zone;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -26,7 +26,7 @@ fn planned(guest: &Guest<'_>, services: bool) -> (Boot, Vec<trace::Call>) {
 }
 
 /// Whether a call changes a file system.
-fn changes_files(call: &&trace::Call) -> bool {
+fn changes_files(call: &trace::Call) -> bool {
     const CHANGES: [&str; 20] = [
         "chmod",
         "chown",
@@ -66,7 +66,7 @@ fn a_plan_of_a_machine_that_never_booted_leaves_it_so() {
         assert!(guest.machine.pools().unwrap().is_empty(), "{era}");
         assert_eq!(boot.runtime.network, untouched.runtime.network, "{era}\n{}", logs(&boot));
         assert_eq!(boot.runtime.host.name, untouched.runtime.host.name, "{era}");
-        let changes: Vec<_> = calls.iter().filter(changes_files).collect();
+        let changes: Vec<_> = calls.iter().filter(|call| changes_files(call)).collect();
         assert!(changes.is_empty() && trace::disk_writes(&calls).is_empty(), "{era} {changes:#?}");
         assert_eq!(boot.console, untouched.console, "{era}");
     }
