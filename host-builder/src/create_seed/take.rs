@@ -96,7 +96,7 @@ fn put(
         Found::Block => device(Kind::BlockDevice)?,
         Found::Character => device(Kind::CharacterDevice)?,
         Found::Fifo => Kind::Fifo,
-        Found::Other => {
+        Found::Socket | Found::Door | Found::Other => {
             return Err(anyhow!("it is a socket or a door, which is of no use without its program"))
                 .hint("take it out of where it comes from");
         }

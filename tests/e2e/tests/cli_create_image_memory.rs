@@ -46,7 +46,7 @@ fn a_zone_from_an_archive_stays_within_the_promise() {
         builder.append_data(&mut header(size), path, &noise(number + 1, size as usize)[..]).unwrap();
     }
     let large = std::iter::repeat_with(|| noise(77, 1 << 20)).take(LARGEST_MIB as usize);
-    let reader = Pieces { pieces: large, piece: Vec::new(), at: 0 };
+    let reader = Pieces { rest: large, piece: Vec::new(), at: 0 };
     builder.append_data(&mut header(LARGEST_MIB << 20), "var/large", reader).unwrap();
     builder.into_inner().unwrap().flush().unwrap();
 
@@ -74,7 +74,7 @@ fn a_zone_from_an_archive_stays_within_the_promise() {
 
 /// Reads pieces one after the other.
 struct Pieces<I> {
-    pieces: I,
+    rest: I,
     piece: Vec<u8>,
     at: usize,
 }
@@ -82,7 +82,7 @@ struct Pieces<I> {
 impl<I: Iterator<Item = Vec<u8>>> std::io::Read for Pieces<I> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         if self.at == self.piece.len() {
-            (self.piece, self.at) = (self.pieces.next().unwrap_or_default(), 0);
+            (self.piece, self.at) = (self.rest.next().unwrap_or_default(), 0);
         }
         let length = buffer.len().min(self.piece.len() - self.at);
         buffer[..length].copy_from_slice(&self.piece[self.at..self.at + length]);

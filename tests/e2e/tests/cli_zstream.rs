@@ -63,10 +63,12 @@ fn fields(line: &str) -> BTreeMap<&str, u64> {
     fields.filter_map(|words| Some((words[0], number(words[2])?))).collect()
 }
 
+/// How the lines of records begin.
+const KINDS: [&str; 6] = ["OBJECT ", "FREEOBJECTS ", "WRITE ", "FREE ", "SPILL ", "END "];
+
 #[test]
 fn records_are_those_that_zfs_prints() {
     let Some(lab) = Lab::open() else { return };
-    const KINDS: [&str; 6] = ["OBJECT ", "FREEOBJECTS ", "WRITE ", "FREE ", "SPILL ", "END "];
     for name in DUMPED {
         let records = dumped(&lab, name);
         let dump = text(&format!("{name}.dump.txt.gz"));
@@ -209,9 +211,10 @@ fn nothing_is_found_in_streams_of_real_zfs() {
     for name in DUMPED.into_iter().chain(["tiny-zvol", "tiny-zvol-recsum", "zvol256k-features"]) {
         let file = stream(name);
         let origin = stream(&name.replace("-inc", "-full"));
-        let arguments = match name.ends_with("-inc") {
-            true => vec!["zstream", "check", "--origin", &origin, &file],
-            false => vec!["zstream", "check", &file],
+        let arguments = if name.ends_with("-inc") {
+            vec!["zstream", "check", "--origin", &origin, &file]
+        } else {
+            vec!["zstream", "check", &file]
         };
         let said = lab.kiln(&arguments);
         assert_eq!((said.status, said.stderr.as_str()), (0, ""), "{name}: {}", said.stdout);

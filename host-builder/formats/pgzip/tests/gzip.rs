@@ -97,7 +97,7 @@ fn flush_passes_on_whole_members_only() {
 fn nothing_makes_one_empty_member() {
     let (bytes, totals) = compress(&[], Options::default());
     assert_eq!((totals.bytes_in, totals.members), (0, 1));
-    assert_eq!(expand(&bytes).unwrap(), []);
+    assert_eq!(expand(&bytes).unwrap(), [0_u8; 0]);
     // And a last member that is full is not followed by an empty one.
     assert_eq!(compress(&[1; 2000], options(6, 1, 1000)).1.members, 2);
 }

@@ -146,8 +146,6 @@ pub struct StreamInfo {
     pub snapshots: u64,
     /// Byte order of the sender.
     pub byte_order: ByteOrder,
-    /// Snapshots in it: one unless it is compound.
-    pub snapshots: u64,
     /// Records of the stream.
     pub records: u64,
     /// Length of the stream in bytes.
@@ -313,7 +311,6 @@ impl<R: Read, S: Store> Application<'_, R, S> {
             compound: self.compound,
             snapshots,
             byte_order: self.stream.byte_order(),
-            snapshots,
             records: self.stream.records(),
             stream_bytes: self.stream.position(),
             checksum: sum,
