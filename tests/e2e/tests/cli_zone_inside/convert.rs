@@ -12,10 +12,10 @@ use kiln_e2e::{Lab, Said};
 use kiln_harness::{account, fixtures, tools};
 use sha2::{Digest as _, Sha256};
 
-use super::make::{self, FULL, lines, listed, put, text, zone};
+use super::make::{self, FULL, hex, lines, listed, put, text, zone};
 
 fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(bytes))
 }
 
 /// Runs a foreign program in the lab, which must succeed.
