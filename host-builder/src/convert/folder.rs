@@ -16,6 +16,10 @@ use super::files::{self, Item, Losses, Step, Totals};
 use crate::contents::tree::{self, Kind, Node, Tree};
 use crate::report::Progress;
 
+/// Widths of the numbers of a device on Linux (source: linux/kdev_t.h).
+const MAJOR_BITS: u32 = 12;
+const MINOR_BITS: u32 = 20;
+
 /// Set-uid and set-gid.
 const SET_ID: u32 = 0o6000;
 
@@ -132,11 +136,21 @@ impl Extraction<'_> {
     fn special(&mut self, item: &Item, kind: FileType) -> Result<()> {
         let directory = self.open.last().context("the way through the image went astray")?;
         let (major, minor) = item.metadata().device.unwrap_or((0, 0));
-        let device = rustix::fs::makedev(major, minor);
-        match rustix::fs::mknodat(directory, item.node.name(), kind, Mode::from_raw_mode(0o600), device) {
-            Err(Errno::PERM | Errno::ACCESS) => {
-                self.losses
-                    .add("devices, which only root may make; --to mtree writes down what they are", item);
+        // Others would be cut to these widths, and be those of another device.
+        let fits = major < 1 << MAJOR_BITS && minor < 1 << MINOR_BITS;
+        let made = if fits {
+            let device = rustix::fs::makedev(major, minor);
+            rustix::fs::mknodat(directory, item.node.name(), kind, Mode::from_raw_mode(0o600), device)
+        } else {
+            Err(Errno::INVAL)
+        };
+        match made {
+            Err(Errno::PERM | Errno::ACCESS | Errno::INVAL) => {
+                self.losses.add(
+                    "devices, which only root may make, and only with numbers that this system knows; --to mtree writes \
+                     down what they are",
+                    item,
+                );
                 Ok(())
             }
             result => {
