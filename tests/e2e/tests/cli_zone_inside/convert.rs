@@ -13,7 +13,7 @@ use kiln_e2e::{Lab, Said};
 use kiln_harness::{account, fixtures, tools};
 use sha2::{Digest as _, Sha256};
 
-use super::make::{self, FULL, hex, lines, listed, put, text, zone};
+use super::make::{self, FULL, lines, listed, put, text, zone};
 
 fn sha256(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))

@@ -1,5 +1,6 @@
 //! Full images: what is in them, and whether it is right.
 
+use kiln_e2e::listing::hex;
 use std::fs;
 use std::process::{Command, Stdio};
 
@@ -85,7 +86,7 @@ fn contents_are_those_that_were_sent() {
     let bytes =
         lab.command().args(["cat", &format!("{}:{}", text(&image), largest.path)]).output().unwrap().stdout;
     assert_eq!(bytes.len() as u64, largest.size);
-    let digest = make::hex(&sha2::Sha256::digest(&bytes));
+    let digest = hex(&sha2::Sha256::digest(&bytes));
     assert_eq!(digest, digests[&largest.path]);
 }
 
@@ -148,7 +149,7 @@ fn inspect_tells_what_an_image_is() {
 
 /// The manifest of an image.
 fn manifest(image: &[u8], changes: &Value) -> String {
-    let sha1 = make::hex(&Sha1::digest(image));
+    let sha1 = hex(&Sha1::digest(image));
     let mut manifest = json!({
         "v": 2,
         "uuid": "0a3a3a3a-1111-4222-8333-444444444444",

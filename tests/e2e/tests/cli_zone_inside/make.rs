@@ -161,12 +161,3 @@ pub fn put(lab: &Lab, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
     fs::write(&path, bytes).unwrap();
     path
 }
-
-/// Lower-case hexadecimal digits.
-pub fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").unwrap();
-        text
-    })
-}
