@@ -5,6 +5,7 @@
 pub mod build;
 pub mod disks;
 pub mod first_boot;
+pub mod fuse_pool;
 pub mod kernel;
 pub mod listing;
 pub mod metadata;
@@ -12,6 +13,7 @@ pub mod shell;
 pub mod stand_in;
 pub mod tarball;
 pub mod template;
+pub mod trees;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,13 +1,12 @@
 //! The stream of a retro image is received by real ZFS, old and new, and reads back equal.
 
-use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use kiln_e2e::Lab;
+use kiln_e2e::fuse_pool::FusePool;
 use kiln_harness::guest::Guest;
-use kiln_harness::process::Running;
 use kiln_harness::tools;
 
 const ARCHIVE_KIB: u32 = 16_384;
@@ -63,57 +62,6 @@ fn openzfs_receives_what_imgadm_pipes_to_it() {
     );
 }
 
-/// A pool of zfs-fuse in a file. The socket of the daemon and its pools are the machine's, so a daemon that runs already
-/// is used and left running, and the pool has a name of its own and goes with this value.
-struct FusePool {
-    zpool: PathBuf,
-    name: String,
-    /// The daemon that this value has started; it ends after the pool has gone.
-    daemon: Option<Running>,
-}
-
-impl FusePool {
-    /// A pool in `file`. `None` after a loud skip when there is no zfs-fuse.
-    fn create(file: &Path) -> Option<FusePool> {
-        let (daemon, zpool) = (tools::require("zfs-fuse")?, tools::require("zpool")?);
-        let mut pool = FusePool { zpool, name: format!("kiln{}", std::process::id()), daemon: None };
-        if pool.run(&["list"]).is_err() {
-            let mut command = Command::new(daemon);
-            command.args(["--no-daemon", "--no-kstat-mount"]).stdin(Stdio::null());
-            let mut running = Running::start(&mut command).unwrap();
-            for _ in 0..600 {
-                // Each look waits as well, so that the daemon has a minute.
-                if let Some(status) = running.wait(Duration::from_millis(100)).unwrap() {
-                    panic!("zfs-fuse ended: {status}");
-                }
-                if pool.run(&["list"]).is_ok() {
-                    break;
-                }
-            }
-            pool.daemon = Some(running);
-        }
-        fs::File::create(file).unwrap().set_len(1 << 30).unwrap();
-        pool.run(&["create", "-m", "none", &pool.name, file.to_str().unwrap()]).unwrap();
-        Some(pool)
-    }
-
-    /// Runs zpool; what it complained of when it fails.
-    fn run(&self, arguments: &[&str]) -> Result<(), String> {
-        let said = Command::new(&self.zpool).args(arguments).output().expect("zpool starts");
-        if said.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&said.stderr).into_owned()) }
-    }
-}
-
-impl Drop for FusePool {
-    fn drop(&mut self) {
-        let destroyed = self.run(&["destroy", &self.name]);
-        drop(self.daemon.take());
-        if !std::thread::panicking() {
-            destroyed.unwrap();
-        }
-    }
-}
-
 /// zfs-fuse is ZFS of 2010. It has no volume devices, so what it received is sent again and read by kiln.
 #[test]
 fn zfs_fuse_receives_it_and_sends_the_same_disk() {
@@ -128,7 +76,7 @@ fn zfs_fuse_receives_it_and_sends_the_same_disk() {
     let said = Command::new("bash")
         .args(["-c", script])
         .args([&zfs, &image])
-        .arg(&pool.name)
+        .arg(pool.name())
         .arg(&again)
         .output()
         .unwrap();
