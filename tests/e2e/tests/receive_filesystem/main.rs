@@ -11,3 +11,4 @@ mod increments;
 mod judge;
 mod menagerie;
 mod model;
+mod sent;

@@ -54,6 +54,10 @@ pub fn write_increment<W: Write, S: Store + Send + Sync + 'static>(
     if origin.objects.iter().any(|(_, object)| object.dnode_slots > 1) {
         features.0 |= Features::LARGE_DNODE.0;
     }
+    if origin.objects.features().contains(Features::LARGE_BLOCKS) {
+        // Receivers refuse an increment that does not say so when its origin did (OpenZFS `dmu_recv.c`, `recv_check_large_blocks`).
+        features.0 |= Features::LARGE_BLOCKS.0;
+    }
     let begin = BeginOptions {
         to_name: options.to_name.clone(),
         to_guid: options.to_guid,
