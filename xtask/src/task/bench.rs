@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 use crate::machine;
 use crate::task::promises::{Promise, judge};
 use crate::task::setup::{self, Purpose};
-use crate::task::{bench_init, bench_mdata};
+use crate::task::{bench_init, bench_mdata, bench_zone};
 
 /// kiln against the original's way, measured in the same run.
 #[derive(Debug, Subcommand)]
@@ -30,6 +30,8 @@ pub enum Bench {
     Mdata,
     /// The external commands of guest-init's first boot on the simulator, beside the original's, and its size.
     Init,
+    /// `kiln create-image` from a tar, against unpacking it into a dataset of ZFS and sending that, in the guest of ring 3.
+    Zone,
 }
 
 /// The stamp of the platform that is measured.
@@ -56,6 +58,7 @@ pub fn run(bench: &Bench) -> Result<()> {
         Bench::Retro => retro(),
         Bench::Mdata => bench_mdata::run(),
         Bench::Init => bench_init::run(),
+        Bench::Zone => bench_zone::run(),
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod bench;
 mod bench_init;
 mod bench_mdata;
+mod bench_zone;
 pub mod boot_real;
 pub mod demo;
 pub mod fuzz;

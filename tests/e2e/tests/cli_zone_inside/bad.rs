@@ -56,7 +56,7 @@ fn damaged_images_are_refused_by_every_command() {
     let mut unknown = good;
     unknown[16 + 2] |= 1 << 4;
     put(&lab, "bad", unknown);
-    refused(&lab, "bad", "unknown feature flags (bit 18)");
+    refused(&lab, "bad", "features that are not known here (bit 18)");
 }
 
 #[test]
