@@ -537,16 +537,21 @@ fn verify_compares_the_manifest_with_images_that_are_no_compressed_volume() {
         members.insert("type".to_owned(), "zone-dataset".into());
         manifest
     };
+    // These are no zones, and the increment stays within a dataset; here only what the manifest says is of interest.
+    let told = |image: &Path, manifest: &Value| -> Vec<String> {
+        let found = findings_with(&lab, image, manifest);
+        found.into_iter().filter(|finding| finding.starts_with("manifest: ")).collect()
+    };
     let full = fixtures::unpack("zstream/fs5-full.zs.gz", lab.path());
-    assert_eq!(findings_with(&lab, &full, &zone(&full)), [""; 0]);
-    let found = findings_with(&lab, &full, &of(&full, "none"));
+    assert_eq!(told(&full, &zone(&full)), [""; 0]);
+    let found = told(&full, &of(&full, "none"));
     assert!(found[0].contains("type is zvol in the manifest, but the image has a file system"), "{found:?}");
     let increment = fixtures::unpack("zstream/fs5-inc.zs.gz", lab.path());
-    let found = findings_with(&lab, &increment, &zone(&increment));
+    let found = told(&increment, &zone(&increment));
     assert!(found.len() == 1 && found[0].contains("origin is missing in the manifest"), "{found:?}");
     let mut with_origin = zone(&increment);
     with_origin["origin"] = "11111111-2222-3333-4444-555555555555".into();
-    assert_eq!(findings_with(&lab, &increment, &with_origin), [""; 0]);
+    assert_eq!(told(&increment, &with_origin), [""; 0]);
 }
 
 /// First sector of the boot archive: the one place on the disk behind which a UFS superblock follows.

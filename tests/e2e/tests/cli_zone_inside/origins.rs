@@ -1,8 +1,10 @@
 //! Incremental images and what they go on top of.
 
 use kiln_e2e::Lab;
+use kiln_e2e::listing::hex;
 use kiln_harness::fixtures;
 use serde_json::json;
+use sha1::{Digest as _, Sha1};
 
 use super::make::{self, FULL, INCREMENT, json as object, put, text, zone};
 
@@ -140,7 +142,12 @@ fn the_manifest_of_the_origin_is_the_one_that_is_meant() {
     chain(&lab);
     let uuid = |digit: u8| format!("0a3a3a3a-1111-4222-8333-44444444444{digit}");
     let manifest = |step: u8, origin: Option<String>| {
-        let mut manifest = json!({ "v": 2, "uuid": uuid(step), "name": "zone", "version": "1", "type": "zone-dataset", "os": "smartos" });
+        let image = std::fs::read(lab.join(format!("{step}.zfs"))).unwrap();
+        let file = json!({ "size": image.len(), "sha1": hex(&Sha1::digest(&image)), "compression": "none" });
+        let mut manifest = json!({
+            "v": 2, "uuid": uuid(step), "name": "zone", "version": "1", "type": "zone-dataset", "os": "smartos",
+            "files": [file],
+        });
         if let Some(origin) = origin {
             manifest["origin"] = origin.into();
         }
@@ -148,7 +155,8 @@ fn the_manifest_of_the_origin_is_the_one_that_is_meant() {
     };
     manifest(1, None);
     manifest(2, Some(uuid(1)));
-    assert_eq!(lab.kiln(&["verify", "2.zfs", "--origin", "1.zfs"]).status, 0);
+    let said = lab.kiln(&["verify", "2.zfs", "--origin", "1.zfs"]);
+    assert_eq!(said.status, 0, "{}{}", said.stdout, said.stderr);
     manifest(2, Some(uuid(7)));
     let said = lab.kiln(&["verify", "2.zfs", "--origin", "1.zfs"]);
     assert_eq!(said.status, 1);
