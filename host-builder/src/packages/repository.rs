@@ -201,16 +201,9 @@ struct Site {
 
 impl Site {
     fn open(address: &str, scratch: &Scratch) -> Result<Self> {
-        let config = ureq::Agent::config_builder()
-            .http_status_as_error(false)
-            .timeout_resolve(Some(PATIENCE))
-            .timeout_connect(Some(PATIENCE))
-            .timeout_recv_response(Some(PATIENCE))
-            .user_agent(concat!("kiln/", env!("CARGO_PKG_VERSION")))
-            .build();
         let mut site = Self {
             address: address.trim_end_matches('/').to_owned(),
-            agent: config.into(),
+            agent: agent(),
             scratch: scratch.clone(),
             candidates: BTreeMap::new(),
         };
@@ -227,30 +220,56 @@ impl Site {
 
     /// Fetches a file into a temporary one; `None` when there is no such file.
     fn fetch(&self, name: &str, limit: u64) -> Result<Option<(File, u64)>> {
-        let address = format!("{}/{}", self.address, escaped(name));
-        let cannot = || format!("cannot fetch {address}");
-        let remedy = "check the address and the network, or name a folder with a copy of the packages";
-        let mut answer = self.agent.get(&address).call().with_context(cannot).hint(remedy)?;
-        match answer.status().as_u16() {
-            200 => {}
-            404 => return Ok(None),
-            status => {
-                return Err(anyhow!("the server answers with status {status}"))
-                    .with_context(cannot)
-                    .hint(remedy);
-            }
-        }
-        let promised = answer.body().content_length();
-        ensure!(promised.unwrap_or(0) <= limit, "{address} has more than the {limit} bytes that make sense");
-        let mut file = self.scratch.file()?;
-        // The limit of the library is an error in the middle; one more byte than the limit tells the same in our words.
-        let mut body = answer.body_mut().with_config().limit(u64::MAX).reader().take(limit + 1);
-        let length = io::copy(&mut body, &mut file).with_context(cannot).hint(remedy)?;
-        ensure!(length <= limit, "{address} has more than the {limit} bytes that make sense");
-        ensure!(promised.is_none_or(|promised| promised == length), "{address} came only in part");
-        io::Seek::rewind(&mut file)?;
-        Ok(Some((file, length)))
+        fetch_with(&self.agent, &format!("{}/{}", self.address, escaped(name)), limit, &self.scratch)
     }
+}
+
+/// Fetches what is at an address into a temporary file; `None` when there is nothing.
+///
+/// # Errors
+/// The server cannot be reached or refuses, or has more than `limit` bytes.
+pub fn fetch(address: &str, limit: u64, scratch: &Scratch) -> Result<Option<File>> {
+    Ok(fetch_with(&agent(), address, limit, scratch)?.map(|(file, _)| file))
+}
+
+/// What asks web servers.
+fn agent() -> ureq::Agent {
+    let config = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .timeout_resolve(Some(PATIENCE))
+        .timeout_connect(Some(PATIENCE))
+        .timeout_recv_response(Some(PATIENCE))
+        .user_agent(concat!("kiln/", env!("CARGO_PKG_VERSION")))
+        .build();
+    config.into()
+}
+
+fn fetch_with(
+    agent: &ureq::Agent,
+    address: &str,
+    limit: u64,
+    scratch: &Scratch,
+) -> Result<Option<(File, u64)>> {
+    let cannot = || format!("cannot fetch {address}");
+    let remedy = "check the address and the network, or name a folder with a copy of the packages";
+    let mut answer = agent.get(address).call().with_context(cannot).hint(remedy)?;
+    match answer.status().as_u16() {
+        200 => {}
+        404 => return Ok(None),
+        status => {
+            return Err(anyhow!("the server answers with status {status}")).with_context(cannot).hint(remedy);
+        }
+    }
+    let promised = answer.body().content_length();
+    ensure!(promised.unwrap_or(0) <= limit, "{address} has more than the {limit} bytes that make sense");
+    let mut file = scratch.file()?;
+    // The limit of the library is an error in the middle; one more byte than the limit tells the same in our words.
+    let mut body = answer.body_mut().with_config().limit(u64::MAX).reader().take(limit + 1);
+    let length = io::copy(&mut body, &mut file).with_context(cannot).hint(remedy)?;
+    ensure!(length <= limit, "{address} has more than the {limit} bytes that make sense");
+    ensure!(promised.is_none_or(|promised| promised == length), "{address} came only in part");
+    io::Seek::rewind(&mut file)?;
+    Ok(Some((file, length)))
 }
 
 impl Repository for Site {
