@@ -10,8 +10,8 @@ use tracing_subscriber::filter::LevelFilter;
 
 use crate::report::{self, Hint, Report};
 use crate::{
-    cat, convert, create_image, create_seed, create_smf_repo, dehole, demo, diff, inspect, ls, metadata,
-    retro, staging, verify, zstream,
+    cat, convert, create_base_images, create_image, create_seed, create_smf_repo, dehole, demo, diff,
+    inspect, install_base, ls, metadata, retro, staging, verify, zstream,
 };
 
 /// Builds SmartOS and Triton images on any machine: no root, no mounts, no ZFS, no SmartOS, and the same bytes from
@@ -43,6 +43,8 @@ enum Command {
     Convert(convert::Arguments),
     CreateSeed(Box<create_seed::Arguments>),
     CreateSmfRepo(create_smf_repo::Arguments),
+    InstallBase(Box<install_base::Arguments>),
+    CreateBaseImages(Box<create_base_images::Arguments>),
     Dehole(dehole::Arguments),
     Zstream(zstream::Arguments),
     Demo(demo::Arguments),
@@ -119,6 +121,8 @@ fn dispatch(command: Command, report: &Report) -> Result<Ending> {
         Command::Convert(arguments) => convert::run(&arguments, report),
         Command::CreateSeed(arguments) => create_seed::run(&arguments, report),
         Command::CreateSmfRepo(arguments) => create_smf_repo::run(&arguments, report),
+        Command::InstallBase(arguments) => install_base::run(*arguments, report),
+        Command::CreateBaseImages(arguments) => create_base_images::run(*arguments, report),
         Command::Dehole(arguments) => dehole::run(&arguments, report),
         Command::Zstream(arguments) => zstream::run(&arguments, report),
         Command::Demo(arguments) => demo::run(&arguments, report),

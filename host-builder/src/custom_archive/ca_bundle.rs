@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use crate::der::{SEQUENCE, element, expect};
+
 /// All roots that Mozilla trusts for TLS servers, sorted by subject, each below a comment with it.
 ///
 /// The order does not depend on that of the crate, so that a release which only reorders changes nothing.
@@ -39,7 +41,6 @@ fn base64(bytes: &[u8], out: &mut String) {
 /// The subject of a certificate, such as `CN=ISRG Root X1, O=Internet Security Research Group`: common name, unit,
 /// organisation and country as far as given. Where each field stands is RFC 5280 section 4.1.
 fn subject(certificate: &[u8]) -> Option<String> {
-    const SEQUENCE: u8 = 0x30;
     const EXPLICIT_VERSION: u8 = 0xa0;
     let (body, _) = expect(SEQUENCE, certificate)?;
     let (mut fields, _) = expect(SEQUENCE, body)?;
@@ -74,26 +75,6 @@ fn subject(certificate: &[u8]) -> Option<String> {
         write!(text, "{separator}{label}={value}").expect("a String takes every write");
     }
     (!text.is_empty()).then_some(text)
-}
-
-/// The content of an element that must have `tag`, and what follows it.
-fn expect(tag: u8, der: &[u8]) -> Option<(&[u8], &[u8])> {
-    element(der).filter(|&(found, ..)| found == tag).map(|(_, content, rest)| (content, rest))
-}
-
-/// Tag and content of the first DER element, and what follows it.
-fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
-    let (&tag, rest) = der.split_first()?;
-    let (&first, rest) = rest.split_first()?;
-    let (length, rest) = if first < 0x80 {
-        (usize::from(first), rest)
-    } else {
-        let (digits, rest) =
-            rest.split_at_checked(usize::from(first & 0x7f)).filter(|(d, _)| d.len() <= 4)?;
-        (digits.iter().fold(0, |length, &digit| length << 8 | usize::from(digit)), rest)
-    };
-    let (content, rest) = rest.split_at_checked(length)?;
-    Some((tag, content, rest))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! stamp as every time. The compressor's version is part of what kiln promises, so that neither the number of processors
 //! nor their kind shows. A small tree is one gzip member; a larger one is several, so that memory does not grow with it.
 
-mod ca_bundle;
+pub mod ca_bundle;
 
 use std::borrow::Cow;
 use std::fs::{self, File};
