@@ -52,7 +52,7 @@ pub fn install(proto: &mut Proto) -> Result<Outcome<()>> {
 /// The files of certificates, sorted by name, as a shell would list them.
 fn certificates(proto: &Proto) -> Vec<String> {
     let mut names = proto.names(FOLDER);
-    names.retain(|name| name.ends_with(".pem"));
+    names.retain(|name| name.as_bytes().ends_with(b".pem"));
     names
 }
 
@@ -123,7 +123,7 @@ mod tests {
         let mut proto = proto("minimal-64", &[(BUNDLE, &bundle)]);
         install(&mut proto).unwrap();
         let names = proto.names(FOLDER);
-        assert_eq!(names.iter().filter(|name| name.ends_with(".pem")).count(), count);
+        assert_eq!(names.iter().filter(|name| name.as_bytes().ends_with(b".pem")).count(), count);
         assert_eq!(names.len(), 2 * count, "as many links as certificates");
         // ISRG Root X1, by what `openssl x509 -hash` prints.
         let linked = proto.text(&format!("{FOLDER}/4042bcee.0")).unwrap().unwrap();

@@ -48,7 +48,9 @@ pub fn arrange(proto: &mut Proto) -> Outcome<()> {
             format!("/usr/sbin/svcadm {verb} {service}"),
         );
     }
-    for name in proto.names(SITE).iter().filter(|name| name.ends_with(".xml") && !name.contains(' ')) {
+    for name in
+        proto.names(SITE).iter().filter(|name| name.as_bytes().ends_with(b".xml") && !name.contains(' '))
+    {
         later(proto, "a service of the seed's site", format!("/usr/sbin/svccfg import {SITE}/{name}"));
     }
     if proto.node(PROFILE).is_some() {

@@ -49,10 +49,8 @@ fn canonical(mut names: &[u8]) -> Option<Vec<u8>> {
             let (_, _, value) = element(attribute)?;
             let identifier = &attribute[..attribute.len() - value.len()];
             let (tag, content, _) = element(value)?;
-            let value = match text(tag, content)? {
-                Some(text) => encode(UTF8, &folded(&text)),
-                None => encode(tag, content),
-            };
+            let value =
+                if is_text(tag) { encode(UTF8, &folded(&text(tag, content)?)) } else { encode(tag, content) };
             attributes.push(encode(SEQUENCE, &[identifier, &value].concat()));
         }
         // The members of a set in DER are sorted (X.690, section 11.6).
@@ -62,27 +60,31 @@ fn canonical(mut names: &[u8]) -> Option<Vec<u8>> {
     Some(form)
 }
 
-/// A value in UTF-8 if it is of a type of text that is made canonical (`ASN1_MASK_CANON`); of other types nothing.
-fn text(tag: u8, content: &[u8]) -> Option<Option<Vec<u8>>> {
-    let of_chars = |chars: Vec<char>| Some(chars.into_iter().collect::<String>().into_bytes());
-    Some(match tag {
-        UTF8 => Some(str::from_utf8(content).ok()?.as_bytes().to_vec()),
-        // PrintableString, T61String, IA5String and VisibleString: a byte is a character of Latin-1.
-        0x13 | 0x14 | 0x16 | 0x1a => of_chars(content.iter().map(|&byte| char::from(byte)).collect()),
+/// Whether a value is of a type of text that is made canonical (`ASN1_MASK_CANON`).
+fn is_text(tag: u8) -> bool {
+    [UTF8, 0x13, 0x14, 0x16, 0x1a, 0x1c, 0x1e].contains(&tag)
+}
+
+/// A value of such a type in UTF-8.
+fn text(tag: u8, content: &[u8]) -> Option<Vec<u8>> {
+    let chars: Option<String> = match tag {
+        UTF8 => str::from_utf8(content).ok().map(str::to_owned),
         // BMPString: 16 bits a character.
         0x1e => {
             let (units, rest) = content.as_chunks::<2>();
-            let units = units.iter().map(|&unit| char::from_u32(u16::from_be_bytes(unit).into()));
-            of_chars(units.collect::<Option<_>>().filter(|_| rest.is_empty())?)
+            let chars = units.iter().map(|&unit| char::from_u32(u16::from_be_bytes(unit).into()));
+            chars.collect::<Option<String>>().filter(|_| rest.is_empty())
         }
         // UniversalString: 32 bits a character.
         0x1c => {
             let (units, rest) = content.as_chunks::<4>();
-            let units = units.iter().map(|&unit| char::from_u32(u32::from_be_bytes(unit)));
-            of_chars(units.collect::<Option<_>>().filter(|_| rest.is_empty())?)
+            let chars = units.iter().map(|&unit| char::from_u32(u32::from_be_bytes(unit)));
+            chars.collect::<Option<String>>().filter(|_| rest.is_empty())
         }
-        _ => None,
-    })
+        // PrintableString, T61String, IA5String and VisibleString: a byte is a character of Latin-1.
+        _ => Some(content.iter().map(|&byte| char::from(byte)).collect()),
+    };
+    chars.map(String::into_bytes)
 }
 
 /// A text in lower case, without blanks at its ends, and with single blanks inside. Only ASCII has cases and blanks here.
@@ -117,12 +119,12 @@ mod tests {
     #[test]
     fn texts_are_made_alike() {
         assert_eq!(folded(b"  Kiln \t Root\xc3\x84 "), b"kiln root\xc3\x84");
-        assert_eq!(text(0x13, b"A").unwrap().unwrap(), b"A");
-        assert_eq!(text(0x14, b"\xc4").unwrap().unwrap(), "Ä".as_bytes());
-        assert_eq!(text(0x1e, b"\0A\x20\xac").unwrap().unwrap(), "A€".as_bytes());
-        assert_eq!(text(0x1c, b"\0\0\0A").unwrap().unwrap(), b"A");
+        assert_eq!(text(0x13, b"A").unwrap(), b"A");
+        assert_eq!(text(0x14, b"\xc4").unwrap(), "Ä".as_bytes());
+        assert_eq!(text(0x1e, b"\0A\x20\xac").unwrap(), "A€".as_bytes());
+        assert_eq!(text(0x1c, b"\0\0\0A").unwrap(), b"A");
         assert_eq!(text(0x1e, b"\0"), None);
-        assert_eq!(text(0x02, b"\x01"), Some(None));
+        assert!(!is_text(0x02));
     }
 
     #[test]

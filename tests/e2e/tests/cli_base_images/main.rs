@@ -10,6 +10,7 @@ use std::path::Path;
 use std::process::Command;
 
 use kiln_e2e::Lab;
+use kiln_e2e::listing::hex;
 use kiln_harness::imgmanifest;
 use kiln_harness::pkgsrc::{self, Key, Package};
 use kiln_zstream::fs::objects::DeviceStore;
@@ -152,7 +153,7 @@ const PLAIN: &str = "packages/2023Q4/x86_64/All";
 const IMAGES: [&str; 3] = ["minimal-64-lts", "base-64-lts", "pkgbuild-lts"];
 
 fn sha1_of(path: &Path) -> String {
-    Sha1::digest(fs::read(path).unwrap()).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha1::digest(fs::read(path).unwrap()))
 }
 
 /// The file system in an image, which is a good one.
