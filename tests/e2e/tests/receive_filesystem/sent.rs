@@ -105,6 +105,6 @@ fn what_openzfs_sends_is_what_it_lists() {
 
     let error = Objects::new(NoStore).apply(&results.bytes("raw.zs")[..]).expect_err("it is encrypted");
     assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
-    assert!(error.to_string().contains("raw stream of an encrypted dataset"), "{error}");
+    assert!(error.to_string().contains("raw stream (zfs send -w) of an encrypted dataset"), "{error}");
     increments::follow(Bench::open().expect("it was there"), &cases);
 }
