@@ -164,7 +164,9 @@ impl<'a> Package<'a> {
             return Err(anyhow!("it is not signed")).hint("install it all the same with --allow-unsigned");
         };
         let blocks = envelope.hash.verify(io::BufReader::with_capacity(1 << 16, self.archive_bytes()));
-        blocks.context("it was changed after it was signed")?;
+        blocks
+            .context("it was changed after it was signed")
+            .hint("download it again, and if it stays so, do not use it")?;
         match &trust.keyring {
             Some(keyring) => Ok(Some(keyring.verify(&envelope.text, &envelope.signature)?)),
             None if trust.allow_unsigned => Ok(None),

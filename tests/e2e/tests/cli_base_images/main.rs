@@ -440,7 +440,7 @@ fn what_cannot_be_is_told() {
     let lacks =
         ["bare.zfs.gz is a seed without what a zone needs to boot", "/etc/passwd", "/etc/svc/repository.db"];
     setting.refused(&seed("bare.zfs.gz"), 1, &lacks);
-    setting.refused(&seed("seeds/seed.json"), 1, &["cannot read seeds/seed.json"]);
+    setting.refused(&seed("seeds/seed.json"), 1, &["seeds/seed.json is no ZFS stream"]);
     setting.refused(&seed("none.zfs.gz"), 1, &["none.zfs.gz"]);
 
     // Packages.
