@@ -35,7 +35,10 @@ fn examine(stream: &[u8]) {
         let options = ExtractOptions { size_limit: i64::MAX as u64, base: None };
         if let Err(error) = extract(stream, &mut Nowhere, &options) {
             // What is in blocks of the disk is looked at only by who wants it.
-            assert!(error.to_string().contains("damaged") || error.kind() == kiln_zstream::ErrorKind::Unsupported, "{error}");
+            assert!(
+                error.to_string().contains("damaged") || error.kind() == kiln_zstream::ErrorKind::Unsupported,
+                "{error}"
+            );
         }
     }
 }

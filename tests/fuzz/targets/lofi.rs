@@ -18,7 +18,8 @@ fuzz_target!(|input: &[u8]| {
     let base = BASE.get_or_init(|| {
         let plain: Vec<u8> = (0..PLAIN).map(|at| (at / 700) as u8).collect();
         let mut packed = std::io::Cursor::new(Vec::new());
-        write(&plain[..], PLAIN, &WriteOptions { segment: 4096 }, &mut packed).expect("memory takes every write");
+        write(&plain[..], PLAIN, &WriteOptions { segment: 4096 }, &mut packed)
+            .expect("memory takes every write");
         let packed = packed.into_inner();
         let length = packed.len() as u64;
         Base::new(packed, length, std::iter::once(0..length))

@@ -72,7 +72,13 @@ fn rebuild(stream: &[u8]) {
     let findings = fs::check(&objects);
     assert!(findings.is_empty(), "{findings:?}");
     let again = fs::read(objects).expect("what is written is a file system");
-    assert!(again.tree.walk().map(|step| step.name.to_vec()).eq(system.tree.walk().map(|step| step.name.to_vec())));
+    assert!(
+        again
+            .tree
+            .walk()
+            .map(|step| step.name.to_vec())
+            .eq(system.tree.walk().map(|step| step.name.to_vec()))
+    );
 }
 
 fuzz_target!(|input: &[u8]| {
