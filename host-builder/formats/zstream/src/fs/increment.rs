@@ -362,8 +362,14 @@ impl<W: Write, S: Store> Difference<'_, W, S> {
     }
 
     /// Sends an object that the origin has not, or not so that anything of it could be kept.
+    ///
+    /// Receivers differ in what becomes of the blocks of an object whose block size changes: OpenZFS keeps those of a file of the same
+    /// generation (`receive_handle_existing_object` of `dmu_recv.c`, made for streams with and without `-L`). So they are freed in words.
     fn whole(&mut self, role: Role, image: &Image) -> Result<()> {
         self.declare(image)?;
+        if self.origin.get(image.header.object).is_some() {
+            self.stream.free(image.header.object, 0, TO_END)?;
+        }
         let Some(contents) = &image.contents else { return self.spill(image) };
         let Self { stream, blocks, tree, .. } = self;
         let mut failed = None;
