@@ -414,7 +414,7 @@ mod tests {
         let none = Fields::new();
         let draft = Draft::new(&about(&none, None));
         let error = draft.complete(i64::MAX, &Written::stand_in(), Compression::None).unwrap_err();
-        assert!(format!("{error:#}").contains("--date"), "{error:#}");
+        assert!(format!("{error:#}").contains("no manifest can tell"), "{error:#}");
     }
 
     #[test]

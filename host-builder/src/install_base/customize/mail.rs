@@ -105,13 +105,17 @@ pub fn configure(proto: &mut Proto) -> Result<Outcome<()>> {
     Ok(outcome(true, format!("{folder}/main.cf; {} tables at the first boot", TABLES.len() + 1)))
 }
 
-/// A main.cf with the settings at its end and nowhere else. A setting goes on in lines that begin with a blank (postconf(5)).
+/// A main.cf with the settings at its end and nowhere else. A setting goes on in lines that begin with a blank, over lines of blanks
+/// alone (postconf(5)).
 fn with_settings(text: &str, folder: &str) -> String {
     let mut kept = String::new();
     let mut replaced = false;
     for line in text.lines().filter(|line| *line != HEADING) {
-        let goes_on = line.starts_with([' ', '\t']) && !line.trim().is_empty();
-        if !goes_on {
+        if line.trim().is_empty() {
+            kept = with(kept, line);
+            continue;
+        }
+        if !line.starts_with([' ', '\t']) {
             let name = line.split_once('=').map_or("", |(name, _)| name.trim_end());
             replaced = SETTINGS.iter().any(|(ours, _)| *ours == name);
         }
