@@ -147,7 +147,7 @@ pub struct SourceArguments {
     #[arg(long, value_name = "FILE")]
     pub stream: Option<PathBuf>,
 
-    /// Dataset of this machine, of which a snapshot is taken for the time of the work
+    /// Dataset of this machine. Not there yet: it is refused, and told how to send a snapshot to --stream
     #[arg(long, value_name = "POOL/DATASET")]
     pub dataset: Option<String>,
 

@@ -6,10 +6,10 @@
 //!
 //! * the on-disk layouts ([`wire`]), the records they decode to ([`record`]) and the checksum ([`checksum`]);
 //! * a reader and a writer of whole streams, record by record, in constant memory ([`reader`], [`writer`]);
-//! * what the records mean: block volumes ([`volume`]) and the name tables of both payload kinds ([`zap`]).
+//! * what the records mean: block volumes ([`volume`]), file systems ([`fs`]) and the name tables of both ([`zap`]).
 //!
-//! What is written is what a receiver of May 2013 (SmartOS 20130506) knows: no feature flag, no newer record type, no
-//! checksum inside records. What is read includes all that later senders do, either byte order, and the compound
+//! What is written is what a receiver of May 2013 (SmartOS 20130506) knows: no feature flag but that of spill blocks for file
+//! systems of version 5, no newer record type, no checksum inside records. What is read includes all that later senders do, either byte order, and the compound
 //! streams of `zfs send -R`.
 //!
 //! The facts of the format come from the illumos-gate sources of October 2013 (`uts/common/fs/zfs/dmu_send.c`,
