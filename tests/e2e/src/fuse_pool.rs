@@ -3,10 +3,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread;
 use std::time::Duration;
 
 use kiln_harness::process::Running;
 use kiln_harness::tools;
+
+/// How often it is tried again to destroy a pool that is busy, a tenth of a second apart.
+const BUSY_TRIES: u32 = 300;
 
 /// A pool of zfs-fuse in a file of 1 GiB, mounted nowhere. The socket of the daemon and its pools are the machine's, so a daemon
 /// that runs already is used and left running, and the pool has a name of its own and goes with this value.
@@ -68,7 +72,7 @@ impl FusePool {
                 assert!(said.contains("errors: No known data errors"), "{said}");
                 return;
             }
-            std::thread::sleep(Duration::from_millis(100));
+            thread::sleep(Duration::from_millis(100));
         }
     }
 
@@ -81,9 +85,18 @@ impl FusePool {
 
 impl Drop for FusePool {
     fn drop(&mut self) {
-        let destroyed = self.run(&["destroy", "-f", &self.name]);
+        let mut destroyed = self.run(&["destroy", "-f", &self.name]);
+        // The daemon lets go of a mount only when the kernel has told it that nobody uses it, which can take a moment after the
+        // last file was closed.
+        for _ in 0..BUSY_TRIES {
+            if !destroyed.as_ref().is_err_and(|complaint| complaint.contains("busy")) {
+                break;
+            }
+            thread::sleep(Duration::from_millis(100));
+            destroyed = self.run(&["destroy", "-f", &self.name]);
+        }
         drop(self.daemon.take());
-        if !std::thread::panicking() {
+        if !thread::panicking() {
             destroyed.expect("the pool can be destroyed");
         }
     }

@@ -64,7 +64,7 @@ pub fn run(options: &Fuzz) -> Result<()> {
         return Ok(());
     }
     if let Some(seconds) = options.all {
-        return everything(seconds);
+        return everything(seconds, None);
     }
     let folder = build()?;
     match &options.target {
@@ -73,7 +73,7 @@ pub fn run(options: &Fuzz) -> Result<()> {
                 targets()?.contains(name),
                 "there is no target {name}; `cargo xtask fuzz --list` lists them"
             );
-            let runs = fuzz(&folder, name, options.seconds)?;
+            let runs = fuzz(&folder, name, options.seconds, None)?;
             eprintln!("{runs} inputs run");
             Ok(())
         }
@@ -81,10 +81,10 @@ pub fn run(options: &Fuzz) -> Result<()> {
     }
 }
 
-/// Runs the corpus of every target, then each target for `seconds`.
-pub fn everything(seconds: u32) -> Result<()> {
+/// Runs the corpus of every target, then each target for `seconds`, from this seed or a random one.
+pub fn everything(seconds: u32, seed: Option<&str>) -> Result<()> {
     let folder = build()?;
-    each(|name| replay(&folder, name).and_then(|_| fuzz(&folder, name, seconds)))
+    each(|name| replay(&folder, name).and_then(|_| fuzz(&folder, name, seconds, seed)))
 }
 
 /// Does `work` for every target, as many at once as there are cores, and fails at the end with the names of those that
@@ -177,11 +177,13 @@ fn replay(folder: &Path, name: &str) -> Result<u64> {
 
 /// Runs a target for some time and gives how many inputs ran. What it finds worth keeping goes into a folder below
 /// cargo's target folder: the committed inputs are few and chosen.
-fn fuzz(folder: &Path, name: &str, seconds: u32) -> Result<u64> {
+fn fuzz(folder: &Path, name: &str, seconds: u32, seed: Option<&str>) -> Result<u64> {
     let found = scratch::target_folder().join("fuzz/corpus").join(name);
     fs::create_dir_all(&found)?;
     let mut command = command(folder, name)?;
-    command.arg(format!("-max_total_time={seconds}")).arg(found).arg(seeds(name)?);
+    command.arg(format!("-max_total_time={seconds}"));
+    command.args(seed.map(|seed| format!("-seed={seed}")));
+    command.arg(found).arg(seeds(name)?);
     run_quietly(&mut command)
 }
 

@@ -22,7 +22,7 @@ const LONG: &str = "KILN_LONG_TESTS";
 /// How many cases property tests run with `--long`, where they leave that to proptest, whose default is 256.
 const LONG_CASES: &str = "10000";
 
-/// The seed of property tests without `--long`: the same commit passes or fails every time.
+/// The seed of property tests and of fuzz targets without `--long`: the same commit passes or fails every time.
 const SEED: &str = "1374653461";
 
 /// Crates that the workspace excludes because they run on no host.
@@ -100,7 +100,8 @@ pub fn run(test: &Test) -> Result<()> {
         match ring {
             Ring::One => steps.ring_one(),
             Ring::Fuzz => {
-                steps.step("fuzz targets", || fuzz::everything(FUZZ_SECONDS));
+                let seed = (!test.long).then_some(SEED);
+                steps.step("fuzz targets", || fuzz::everything(FUZZ_SECONDS, seed));
                 steps.step("lints of the fuzz targets", fuzz::lint);
             }
             Ring::Two => steps.ring_two()?,

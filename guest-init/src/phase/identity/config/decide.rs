@@ -99,10 +99,11 @@ pub fn decide(known: &Known<'_>) -> Decision {
 fn made_anew(before: Option<&Config>, known: &Known<'_>) -> Option<String> {
     let copy = known.copy.filter(|copy| !copy.is_empty());
     let before = before.or(copy);
-    // A copy of a good file says more than what was remembered of the host.
+    // A copy of a good file says more than what was remembered of the host. It is judged as the file of ours that it becomes:
+    // of an owner's, more is taken on trust.
     if !known.is_said
         && let Some(copy) = copy
-        && usable(copy, known).is_ok()
+        && usable(&Config { is_ours: true, ..copy.clone() }, known).is_ok()
     {
         return Some(format::text(&copy.lines));
     }
@@ -330,6 +331,15 @@ mod tests {
             (Some("no"), None),
             "it would end the service"
         );
+    }
+
+    #[test]
+    fn an_owners_copy_that_would_not_do_as_a_file_of_ours_is_not_taken_for_one() {
+        let copy = Some("admin_nic=aggr0\nnat=no\n");
+        let case = Case { existing: None, copy, nics: NICS, is_said: false, mac: LINK };
+        let config = written(decided(&case));
+        assert_eq!(config.get("admin_nic"), Some("02:08:20:5b:a1:00"));
+        assert_eq!(config.get("nat"), Some("no"));
     }
 
     #[test]
