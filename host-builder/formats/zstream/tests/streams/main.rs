@@ -1,5 +1,6 @@
 //! The crate against streams of real ZFS, streams made by hand, and ZFS's own tools.
 
+mod checked_volumes;
 mod common;
 mod deholing;
 mod filesystems;
