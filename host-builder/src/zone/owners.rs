@@ -45,11 +45,19 @@ pub fn apply(area: &mut Area<'_>, list: &Path) -> Result<usize> {
     if text.len() as u64 > LIST_LIMIT {
         return Err(anyhow!("it is longer than {LIST_LIMIT} bytes")).with_context(cannot).hint(MTREE);
     }
+    apply_text(area, &text, list)
+}
+
+/// Does the same by a list that was read; errors name it `list`.
+///
+/// # Errors
+/// A line cannot be understood or names an unknown owner, or it contradicts the tree.
+pub fn apply_text(area: &mut Area<'_>, text: &[u8], list: &Path) -> Result<usize> {
     let accounts = Tables(Accounts::of(area).map_err(|error| format!("{error:#}")));
-    if is_of_a_build(&text) {
-        of_a_build(area, &accounts, &text, list)
+    if is_of_a_build(text) {
+        of_a_build(area, &accounts, text, list)
     } else {
-        let ownership = Ownership::parse_by(&accounts, &text, list).hint(MTREE)?;
+        let ownership = Ownership::parse_by(&accounts, text, list).hint(MTREE)?;
         of_an_mtree(area, &ownership, list)
     }
 }

@@ -18,9 +18,9 @@ struct Dataset {
     sent: &'static [&'static str],
 }
 
-const DATASETS: [Dataset; 5] = [
-    Dataset { name: "old/plain", options: "", sent: &["", "-R"] },
-    Dataset { name: "full/plain", options: "-o recordsize=4k", sent: &["-e"] },
+const DATASETS: [Dataset; 6] = [
+    Dataset { name: "old/plain", options: "", sent: &["", "-R", "-p"] },
+    Dataset { name: "full/plain", options: "-o recordsize=4k -o compression=lzjb", sent: &["-e", "-c"] },
     Dataset {
         name: "full/wide",
         options: "-o recordsize=1m -o compression=lz4",
@@ -32,6 +32,7 @@ const DATASETS: [Dataset; 5] = [
         sent: &["-Lec"],
     },
     Dataset { name: "full/zle", options: "-o compression=zle", sent: &["-c"] },
+    Dataset { name: "full/zstd", options: "-o compression=zstd", sent: &["-c"] },
 ];
 
 /// Those of them that serve as origins, with the pool that receives them.
