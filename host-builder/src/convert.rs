@@ -10,12 +10,12 @@ mod tree;
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use clap::{Args, ValueEnum};
 
 use crate::cli::Ending;
 use crate::contents::origin::Origins;
-use crate::report::Report;
+use crate::report::{Hint, Report};
 
 /// Bytes that are read at once: whole clusters of qcow2, whole blocks of every stream.
 const CHUNK: usize = 1 << 20;
@@ -31,6 +31,7 @@ const CHUNK: usize = 1 << 20;
 ///
 ///     kiln convert base-64.zfs.gz:/root --to tar base-64.tar
 ///     kiln convert web.zfs.gz --origin base-64.zfs.gz --to mtree web.mtree
+///     kiln convert web-1.0.zfs.gz --to mtree - | sort
 ///     kiln convert 'retro.zvol.gz:/os/20141030T081701Z/platform/i86pc/amd64/boot_archive!' --to dir root
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]
@@ -44,7 +45,7 @@ pub struct Arguments {
     #[arg(long, value_name = "FORM")]
     to: Form,
 
-    /// Where to write
+    /// Where to write; - is standard output, for tar and mtree
     #[arg(value_name = "OUT")]
     output: PathBuf,
 
@@ -71,6 +72,12 @@ pub struct Arguments {
     /// zvol.gz: creation time of the snapshot in seconds since 1970 [default: the source's, or 0]
     #[arg(long, value_name = "SECONDS")]
     creation_time: Option<u64>,
+}
+
+impl Arguments {
+    fn is_to_standard_output(&self) -> bool {
+        self.output.as_os_str() == "-"
+    }
 }
 
 /// A form of disk image or of files.
@@ -113,6 +120,17 @@ impl Form {
 /// # Errors
 /// The image is no disk, or holds no files, or cannot be read, or the output exists or cannot be written.
 pub fn run(arguments: &Arguments, report: &Report) -> Result<Ending> {
+    if arguments.is_to_standard_output() {
+        let form = arguments.to.name();
+        if !matches!(arguments.to, Form::Tar | Form::Mtree) {
+            return Err(anyhow!("{form} cannot be written to standard output, which cannot be sought in"))
+                .misuse("name a file, or ./- if it is called so; tar and mtree can be written to -");
+        }
+        if report.is_json() {
+            return Err(anyhow!("standard output cannot take the {form} and --json's report"))
+                .misuse("leave out --json, or name a file");
+        }
+    }
     match arguments.to {
         Form::Tar | Form::Dir | Form::Mtree => tree::convert(arguments, report),
         Form::Raw | Form::SparseRaw | Form::Qcow2 | Form::ZvolGz => disk::convert(arguments, report),

@@ -1,18 +1,18 @@
 //! Conversion of the files of an image to other forms of files.
 
-use std::io::BufWriter;
+use std::io::{BufWriter, Write};
 
 use anyhow::{Context, Result, anyhow};
 use serde_json::json;
 
-use super::files::Losses;
+use super::files::{Losses, Totals};
 use super::{Arguments, CHUNK, Form, archive, folder, list};
 use crate::cli::Ending;
 use crate::contents::open::How;
 use crate::contents::output;
 use crate::contents::path::{self, Expression, Subject};
 use crate::contents::tree::{self, Node, Tree};
-use crate::report::{Hint, Report};
+use crate::report::{Hint, Progress, Report};
 use crate::staging::{self, StagedFile, StagedTree};
 use crate::units;
 
@@ -26,7 +26,9 @@ pub fn convert(arguments: &Arguments, report: &Report) -> Result<Ending> {
     let tree_out = if arguments.to == Form::Dir {
         Some(StagedTree::create(&arguments.output)?)
     } else {
-        staging::refuse_existing(&arguments.output, arguments.force)?;
+        if !arguments.is_to_standard_output() {
+            staging::refuse_existing(&arguments.output, arguments.force)?;
+        }
         None
     };
     let how = How { origins: &arguments.origins.files, ..How::default() };
@@ -51,15 +53,17 @@ pub fn convert(arguments: &Arguments, report: &Report) -> Result<Ending> {
         drop(progress);
         staged.publish()?;
         totals
+    } else if arguments.is_to_standard_output() {
+        output::until_closed(|| {
+            write(arguments.to, &*tree, &top, output::standard(), &mut losses, &progress).map(drop)
+        })?;
+        drop(progress);
+        losses.warn(report);
+        return Ok(Ending::Done);
     } else {
         let mut staged = StagedFile::create(&arguments.output)
             .hint("give OUT as a path in a folder that exists and that you may write to")?;
-        let out = BufWriter::with_capacity(CHUNK, staged.file_mut());
-        let written = match arguments.to {
-            Form::Tar => archive::write(&*tree, &top, out, &mut losses, &progress),
-            _ => list::write(&*tree, &top, out, &mut losses, &progress),
-        };
-        let totals = written
+        let totals = write(arguments.to, &*tree, &top, staged.file_mut(), &mut losses, &progress)
             .with_context(cannot)
             .hint("its file system may be full: write it to a place with more room")?;
         drop(progress);
@@ -86,6 +90,22 @@ pub fn convert(arguments: &Arguments, report: &Report) -> Result<Ending> {
         ))?;
     }
     Ok(Ending::Done)
+}
+
+/// Writes an archive or a list.
+fn write(
+    form: Form,
+    tree: &dyn Tree,
+    top: &Node,
+    output: impl Write,
+    losses: &mut Losses,
+    progress: &Progress<'_>,
+) -> Result<Totals> {
+    let output = BufWriter::with_capacity(CHUNK, output);
+    match form {
+        Form::Tar => archive::write(tree, top, output, losses, progress),
+        _ => list::write(tree, top, output, losses, progress),
+    }
 }
 
 /// The bytes in all files below a folder, each name counted.

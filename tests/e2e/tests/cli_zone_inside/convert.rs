@@ -71,6 +71,27 @@ fn gnu_tar_lists_an_image_as_it_was_made() {
 }
 
 #[test]
+fn archives_and_lists_go_to_standard_output_as_they_go_to_files() {
+    let Some(lab) = Lab::open() else { return };
+    put(&lab, "zone.zfs", make::full(&zone(), 77));
+    for form in ["tar", "mtree"] {
+        lab.kiln_ok(&["convert", "zone.zfs", "--to", form, "out"]);
+        let output = lab.command().args(["convert", "zone.zfs", "--to", form, "-"]).output().unwrap();
+        assert!(output.status.success() && output.stdout == fs::read(lab.join("out")).unwrap(), "{form}");
+        fs::remove_file(lab.join("out")).unwrap();
+        let said = lab.kiln(&["convert", "zone.zfs", "--to", form, "-", "--json"]);
+        assert_eq!((said.status, said.stdout.lines().count()), (2, 1), "{}", said.stdout);
+        assert!(said.stdout.contains("leave out --json"), "{}", said.stdout);
+    }
+    for form in ["dir", "raw", "qcow2", "zvol.gz"] {
+        let said = lab.kiln(&["convert", "zone.zfs", "--to", form, "-"]);
+        assert_eq!((said.status, &*said.stdout), (2, ""), "{}", said.stderr);
+        assert!(said.stderr.contains("hint: name a file"), "{}", said.stderr);
+    }
+    assert!(!lab.join("-").exists());
+}
+
+#[test]
 fn an_archive_is_the_image_for_kiln_and_others() {
     let Some(lab) = Lab::open() else { return };
     put(&lab, "zone.zfs", make::full(&zone(), 77));

@@ -20,19 +20,19 @@ const RECEIVED: [(&str, &str, bool); 6] = [
 const SCRIPT: &str = r#"
 examine() {
     local from=$1/$2 to=$OUT/$1-$2
-    zfs receive "$from" <"$2.zs"
+    receive "$2.zs" "$from"
     zfs get -Hpo value version "$from" >"$to.version"
     step "$from is received"
     /tmp/witness list "/$from" "$to.received" "$to.allocated"
     step "$from is listed"
 }
 go_on() {
-    local from=$1/$2 to=$OUT/$1-$2
+    local from=$1/$2
     /tmp/witness alter "/$from" 1
     zfs snapshot "$from@altered"
     step "$from is altered"
-    zfs send "$from@altered" >"$to-full.zs"
-    zfs send -i @final "$from@altered" >"$to-increment.zs"
+    zfs send "$from@altered" | keep "$1-$2-full.zs"
+    zfs send -i @final "$from@altered" | keep "$1-$2-increment.zs"
     step "$from is sent"
 }
 "#;

@@ -1,5 +1,6 @@
 //! Random trees, random changes to them, and the streams that make the changes.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use kiln_e2e::trees::{self, Dice, System};
@@ -86,15 +87,12 @@ for stream in *-[0-9].zs; do
     pool=${stream%%.*}
     name=${stream#*.}
     name=${name%.zs}
-    zfs receive "$pool/$name" <"$stream"
-    case $name in
-        *-0) ;;
-        *) zfs get -Hpo value origin "$pool/$name" | grep -q "^$pool/${name%-*}-$((${name##*-} - 1))@" ;;
-    esac
+    receive "$stream" "$pool/$name"
     /tmp/witness list "/$pool/$name" "$OUT/$name.list" /dev/null
     number=$((number + 1))
 done
 step "$number streams are received"
+zfs list -Hpr -o name,origin old full >"$OUT/origins"
 sound old full
 "#;
 
@@ -106,9 +104,15 @@ pub fn follow(mut bench: Bench, cases: &[Case]) {
         }
     }
     let results = bench.run(SCRIPT);
-    for Case { name, steps, .. } in cases {
+    let origins = results.text("origins");
+    let origins: HashMap<&str, &str> = origins.lines().filter_map(|line| line.split_once('\t')).collect();
+    for Case { name, pool, steps } in cases {
         for (number, (_, wanted)) in steps.iter().enumerate() {
+            let before = number.checked_sub(1);
+            let wanted_origin = before.map_or("-".to_owned(), |before| format!("{pool}/{name}-{before}@"));
             let name = format!("{name}-{number}");
+            let origin = origins[&*format!("{pool}/{name}")];
+            assert!(origin.starts_with(&wanted_origin), "{name} is a clone of {origin}");
             assert_same(&results.text(&format!("{name}.list")), wanted, &name);
         }
     }

@@ -21,6 +21,10 @@ chmod 755 /tmp/witness
 
 step() { echo "$(cut -d' ' -f1 /proc/uptime) $*"; }
 
+# zfs reads and writes streams in small pieces, each of which would be a message to the host if it did so itself.
+receive() { cat "$1" | zfs receive "$2"; }
+keep() { dd obs=1M status=none of="$OUT/$1"; }
+
 # Makes the pools old, of 2010; bare, without any feature; and full, with all of them.
 pools() {
     disk=/dev/disk/by-id/virtio-scratch

@@ -47,7 +47,7 @@ const ORIGINS: [(&str, &str); 5] = [
 /// Copies of what was received are made by programs that know nothing of streams.
 const SCRIPT: &str = r#"
 pools
-zfs receive full/origin <origin.zs
+receive origin.zs full/origin
 make() {
     local name=$1 options=$2
     shift 2
@@ -60,8 +60,8 @@ make() {
         /tmp/witness list "/$name" "$OUT/${name//\//-}-$state.list" /dev/null
     done
     for flags; do
-        zfs send $flags "$name@one" >"$OUT/${name//\//-}-one$flags.zs"
-        zfs send ${flags/-R/} -i @one "$name@two" >"$OUT/${name//\//-}-two$flags.zs"
+        zfs send $flags "$name@one" | keep "${name//\//-}-one$flags.zs"
+        zfs send ${flags/-R/} -i @one "$name@two" | keep "${name//\//-}-two$flags.zs"
     done
     step "$name is sent"
 }
@@ -69,7 +69,7 @@ head -c 32 /dev/urandom >/tmp/key
 zfs create -o encryption=on -o keyformat=raw -o keylocation=file:///tmp/key full/secret
 echo secret >/full/secret/file
 zfs snapshot full/secret@one
-zfs send -w full/secret@one >$OUT/raw.zs
+zfs send -w full/secret@one | keep raw.zs
 "#;
 
 #[test]
