@@ -32,7 +32,9 @@ impl FusePool {
         let mut pool = FusePool { zpool, name: format!("kiln{}", std::process::id()), daemon: None };
         if pool.run(&["list"]).is_err() {
             let mut command = Command::new(daemon);
-            command.args(["--no-daemon", "--no-kstat-mount"]).stdin(Stdio::null());
+            command.args(["--no-daemon", "--no-kstat-mount"]);
+            // It prints a line for each mount, and nothing else of use.
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
             let mut running = Running::start(&mut command).expect("zfs-fuse starts");
             for _ in 0..600 {
                 // Each look waits as well, so that the daemon has a minute.
