@@ -12,7 +12,7 @@ use kiln_harness::tools;
 /// How often it is tried again to destroy a pool that is busy, a tenth of a second apart.
 const BUSY_TRIES: u32 = 300;
 
-/// A pool of zfs-fuse in a file of 1 GiB, mounted nowhere. The socket of the daemon and its pools are the machine's, so a daemon
+/// A pool of zfs-fuse in a sparse file of 8 GiB, mounted nowhere. The socket of the daemon and its pools are the machine's, so a daemon
 /// that runs already is used and left running, and the pool has a name of its own and goes with this value.
 #[derive(Debug)]
 pub struct FusePool {
@@ -49,7 +49,7 @@ impl FusePool {
             pool.daemon = Some(running);
         }
         fs::File::create(file)
-            .and_then(|file| file.set_len(1 << 30))
+            .and_then(|file| file.set_len(8 << 30))
             .expect("the scratch folder is writable");
         let path = file.to_str().expect("a plain path");
         pool.run(&["create", "-m", "none", &pool.name, path]).expect("zfs-fuse makes a pool");
