@@ -36,6 +36,8 @@ const SEEDS: usize = 100_000;
 ///     kiln create-base-images -b 2023Q4 -r 23.4.0 -s lts --seeds seeds --keyring pkgsrc.gpg \
 ///         --packages https://pkgsrc.smartos.org/packages/SmartOS/2023Q4/x86_64/All
 ///
+/// Fields of the manifests are given as KEY=VALUE, and are those of all three.
+///
 /// An image that is finished stays when a later one fails.
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]
@@ -91,7 +93,12 @@ pub fn run(arguments: Arguments, report: &Report) -> Result<Ending> {
     let images = IMAGES.iter().map(|name| wanted(name)).collect::<Result<Vec<_>>>()?;
     let folder = OutputFolder::open(&common.output)?;
     // What would be refused in the end is refused before the first image is made.
-    let stage = |wanted: &Wanted| Files::stage(&folder, wanted, common.force);
+    let fields = common.fields()?;
+    if fields.contains_key("uuid") {
+        return Err(anyhow!("{} images cannot have one UUID", IMAGES.len()))
+            .misuse("leave the field uuid out, or make one image after the other with kiln install-base");
+    }
+    let stage = |wanted: &Wanted| Files::stage(&folder, wanted, &fields, common.force);
     let files = images.iter().map(stage).collect::<Result<Vec<_>>>()?;
     let materials = Materials::find(&images[0], &common, report)?;
     let seed = match seed {

@@ -22,6 +22,7 @@ use crate::staging::{OutputFolder, StagedFile};
 use crate::units;
 use crate::zone::area::Area;
 use crate::zone::dataset::{self as layout, Layout};
+use crate::zone::fields;
 use crate::zone::image::{self, NO_ROOM, Written};
 use crate::zone::manifest::{self, Draft};
 use crate::zone::origin::{self, Origin};
@@ -47,9 +48,8 @@ pub fn run(arguments: Arguments, report: &Report) -> Result<Ending> {
     let origin = origin::find(&settings.origins, &settings.folders(), report)?;
     if let Some(origin) = &origin {
         check_origin(origin, &mut settings)?;
-    } else if settings.fields.contains_key("origin") {
-        return Err(anyhow!("origin is what an incremental image goes on top of, and this one stands alone"))
-            .misuse("name that image with --origin FILE, or leave the field out");
+    } else {
+        fields::without_origin(&settings.fields)?;
     }
     let inherited = origin.as_ref().and_then(|origin| origin.manifest.as_ref());
     let draft = settings.draft(inherited);

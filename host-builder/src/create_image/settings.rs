@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, anyhow};
 use kiln_imgapi::Kind;
 use kiln_zstream::fs::Version;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::arguments::{Arguments, FolderArguments, SourceArguments};
 use super::ask;
@@ -102,14 +102,8 @@ impl Settings {
             return Err(anyhow!("two things are to come through standard input"))
                 .misuse("put one of them into a file");
         }
-        let mut given = match &arguments.manifest {
-            Some(path) => fields::file(path)?,
-            None => Fields::new(),
-        };
-        for word in &words {
-            let (key, value) = fields::word(word)?;
-            given.insert(key, value);
-        }
+        let file = arguments.manifest.as_deref().map(fields::file).transpose()?;
+        let mut given = fields::join(file.unwrap_or_default(), &words)?;
         if let Some(uuid) = arguments.uuid {
             given.insert("uuid".to_owned(), json!(uuid.to_string()));
         }
@@ -127,10 +121,6 @@ impl Settings {
         };
         check_stem(&stem)?;
         check_snapshot(&arguments.snapshot)?;
-        if given.contains_key("files") {
-            return Err(anyhow!("the manifest's files are what is about to be made"))
-                .misuse("leave the field files out");
-        }
         describe(&name, &mut given)?;
         let jobs = arguments.jobs.and_then(|jobs| NonZeroUsize::new(jobs.into()));
         Ok(Settings {
@@ -194,7 +184,7 @@ impl Settings {
 
 /// Name and version, from the fields or the first word; that is asked for if it is missing.
 fn identity(image: &mut Option<String>, given: &Fields) -> Result<(String, String)> {
-    let field = |name: &str| given.get(name).and_then(Value::as_str).map(str::to_owned);
+    let field = |name: &str| fields::text(given, name).map(str::to_owned);
     let (mut name, mut version) = (field("name"), field("version"));
     if image.is_none() && (name.is_none() || version.is_none()) {
         let asked =

@@ -34,7 +34,9 @@ use crate::jobs;
 use crate::report::{Hint, Report, changed, unchanged};
 use crate::staging::OutputFolder;
 use crate::zone::area::{Area, attributes};
+use crate::zone::fields::{self, Fields};
 use crate::zone::image::{self, Compression, Snapshot, Written};
+use crate::zone::manifest::warnings;
 
 /// Folders that a zone begins with, empty but for what a platform has in them.
 const FOLDERS: [&str; 4] = ["home", "root", "tmp", "var/ssh"];
@@ -49,11 +51,20 @@ const FOLDERS: [&str; 4] = ["home", "root", "tmp", "var/ssh"];
 /// The seed has the platform's /etc and /var, less what is the global zone's alone, with the modes
 /// and owners that they have there. Its services are those of the repository that the platform has
 /// for zones; --manifests says which of them run, and brings in more.
+///
+/// Fields of the image's manifest are given as KEY=VALUE, as to kiln create-image, and win over what
+/// kiln would say:
+///
+///     kiln create-seed seed-20141030 --platform 20141030T081701Z public=false description='For tests'
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]
 pub struct Arguments {
     /// Name of the image and of its files; what follows the last '-' is the version [default version: the platform's stamp]
     name: String,
+
+    /// Fields of the manifest
+    #[arg(value_name = "KEY=VALUE")]
+    fields: Vec<String>,
 
     #[command(flatten)]
     basis: Basis,
@@ -128,25 +139,16 @@ impl Basis {
 pub fn run(arguments: &Arguments, report: &Report) -> Result<Ending> {
     let Arguments { name, .. } = arguments;
     if Path::new(name).file_name().is_none_or(|file| file != name.as_str()) {
-        return Err(anyhow!("'{}' is no name for an image", name.escape_debug()))
-            .misuse("name it NAME-VERSION, such as seed-20141030");
+        return Err(anyhow!("'{}' is no name for an image", name.escape_debug())).misuse(manifest::NAMING);
     }
+    let given = fields::join(Fields::new(), &arguments.fields)?;
     let folder = OutputFolder::open(&arguments.output)?;
     let mut image = folder.stage(format!("{name}.zfs.gz"), arguments.force)?;
     let mut description = folder.stage(format!("{name}.json"), arguments.force)?;
 
     let origin = arguments.basis.open(&folder, report)?;
     let time = origin::time(&*origin);
-    let stamp = origin.stamp().map(ToString::to_string);
-    let (name_alone, version) = match (name.rsplit_once('-'), &stamp) {
-        (Some((first, last)), _) if !first.is_empty() && !last.is_empty() => (first, last),
-        (_, Some(stamp)) => (name.as_str(), stamp.as_str()),
-        (_, None) => {
-            return Err(anyhow!("'{name}' has no version"))
-                .misuse("name it NAME-VERSION, such as seed-20141030");
-        }
-    };
-    manifest::check(name_alone, version).misuse("name it NAME-VERSION, such as seed-20141030")?;
+    let draft = manifest::draft(name, origin.stamp(), given)?;
 
     let tree = build(arguments, &*origin, time, report)?;
     let snapshot = Snapshot {
@@ -162,7 +164,7 @@ pub fn run(arguments: &Arguments, report: &Report) -> Result<Ending> {
         let detail = format!("{} bytes, SHA-1 {}", written.size, written.sha1);
         Ok(changed(written, detail))
     })?;
-    let manifest = manifest::make(name_alone, version, origin.stamp(), &written)?;
+    let manifest = draft.complete(time.seconds, &written, compression)?;
     description
         .file_mut()
         .write_all(manifest.to_json().as_bytes())
@@ -170,6 +172,9 @@ pub fn run(arguments: &Arguments, report: &Report) -> Result<Ending> {
         .hint(image::NO_ROOM)?;
     let paths = [image.target().to_owned(), description.target().to_owned()];
     folder.publish(vec![image, description], arguments.force)?;
+    for warning in warnings(&manifest) {
+        report.warn(&warning);
+    }
     tell(&paths, &manifest.uuid, &written, report);
     Ok(Ending::Done)
 }

@@ -34,6 +34,7 @@ use crate::packages::{self, Existing, FirstBoot, InstallOptions, Installed, Repo
 use crate::report::{Hint, Report, changed, unchanged};
 use crate::staging::OutputFolder;
 use crate::zone::archive;
+use crate::zone::fields::{self, Fields};
 use crate::zone::image::Compression;
 
 /// Makes a base image of a seed and packages, without a zone
@@ -48,6 +49,8 @@ use crate::zone::image::Compression;
 ///
 /// Three files come of it: NAME-RELEASE.zfs.gz, its manifest NAME-RELEASE.json, and NAME-RELEASE-report.json, which lists the
 /// packages and what is left for the first boot of a zone, in order. A script in the image does that once, before zoneinit begins.
+///
+/// Fields of the manifest are given as KEY=VALUE, as to kiln create-image, and win over what kiln would say.
 ///
 /// Folders given with --overlay hold etc and root, which go to those folders of the zone, and sysconfdir, which goes to
 /// /opt/local/etc of base and pkgbuild images. In their files of text these words are replaced:
@@ -107,6 +110,10 @@ pub struct Common {
     #[arg(long = "overlay", value_name = "DIR")]
     pub overlays: Vec<PathBuf>,
 
+    /// Fields of the manifest
+    #[arg(value_name = "KEY=VALUE")]
+    pub fields: Vec<String>,
+
     /// Folder for the images
     #[arg(short, long, value_name = "DIR", default_value = "output")]
     pub output: PathBuf,
@@ -125,6 +132,20 @@ pub struct Common {
 }
 
 impl Common {
+    /// Fields of the manifest that were given.
+    ///
+    /// # Errors
+    /// As misuse: a word is none, or says what the image is called or made of.
+    pub fn fields(&self) -> Result<Fields> {
+        let given = fields::join(Fields::new(), &self.fields)?;
+        fields::without_origin(&given)?;
+        if let Some(field) = ["name", "version"].into_iter().find(|field| given.contains_key(*field)) {
+            return Err(anyhow!("the field {field} follows from the name and the release of the image"))
+                .misuse("leave the field out");
+        }
+        Ok(given)
+    }
+
     /// Compression threads.
     pub fn jobs(&self) -> NonZeroUsize {
         self.jobs.and_then(|jobs| NonZeroUsize::new(jobs.into())).unwrap_or_else(crate::jobs::default)
@@ -139,7 +160,7 @@ pub fn run(arguments: Arguments, report: &Report) -> Result<Ending> {
     let Arguments { config, date, name, release, seed, common } = arguments;
     let wanted = Wanted { name, release, config, date };
     let folder = OutputFolder::open(&common.output)?;
-    let files = Files::stage(&folder, &wanted, common.force)?;
+    let files = Files::stage(&folder, &wanted, &common.fields()?, common.force)?;
     let materials = Materials::find(&wanted, &common, report)?;
     let seed = Seed::read(&seed, report)?;
     make(

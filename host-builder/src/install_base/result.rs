@@ -27,23 +27,22 @@ pub struct Files {
 }
 
 impl Files {
-    /// Starts the files of an image.
+    /// Starts the files of an image, whose manifest has these fields among others.
     ///
     /// # Errors
-    /// One of the names is taken and `replace` is false, the folder cannot be written to, or no manifest takes such a name.
-    pub fn stage(folder: &OutputFolder, wanted: &Wanted, replace: bool) -> Result<Self> {
+    /// One of the names is taken and `replace` is false, the folder cannot be written to, or no manifest takes such a name or field.
+    pub fn stage(folder: &OutputFolder, wanted: &Wanted, given: &Fields, replace: bool) -> Result<Self> {
         let (name, version) = (wanted.name.to_string(), wanted.release.to_string());
-        let given = Fields::new();
         let draft = Draft::new(&About {
             name: &name,
             version: &version,
-            given: &given,
+            given,
             origin: None,
             incremental: false,
             min_platform: None,
             audience: None,
         });
-        draft.check().misuse("choose another name or release")?;
+        draft.check()?;
         let stage = |ending: &str| folder.stage(format!("{}{ending}", wanted.title()), replace);
         Ok(Self {
             image: stage(".zfs.gz")?,

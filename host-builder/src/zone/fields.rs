@@ -51,6 +51,39 @@ pub fn word(word: &str) -> Result<(String, Value)> {
     Ok((key.to_owned(), value))
 }
 
+/// Adds the words `KEY=VALUE` of a command line to fields of a file. Later ones win.
+///
+/// # Errors
+/// As misuse: a word is none, or says which files the image has.
+pub fn join(mut fields: Fields, words: &[String]) -> Result<Fields> {
+    for given in words {
+        let (key, value) = word(given)?;
+        fields.insert(key, value);
+    }
+    if fields.contains_key("files") {
+        return Err(anyhow!("the manifest's files are what is about to be made"))
+            .misuse("leave the field files out");
+    }
+    Ok(fields)
+}
+
+/// Refuses the field that names an origin, for an image that has none.
+///
+/// # Errors
+/// As misuse: it is there.
+pub fn without_origin(fields: &Fields) -> Result<()> {
+    if fields.contains_key("origin") {
+        return Err(anyhow!("origin is what an incremental image goes on top of, and this one stands alone"))
+            .misuse("leave the field out; kiln create-image --origin FILE makes images on top of others");
+    }
+    Ok(())
+}
+
+/// A field that is a text.
+pub fn text<'a>(fields: &'a Fields, name: &str) -> Option<&'a str> {
+    fields.get(name).and_then(Value::as_str)
+}
+
 /// Reads the fields in a JSON file, or in standard input for `-`.
 ///
 /// # Errors

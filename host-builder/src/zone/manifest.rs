@@ -240,6 +240,10 @@ macro_rules! documented {
     };
 }
 
+/// What every seed is, whatever its name.
+pub const SEED: &str =
+    "SmartOS as a platform brings it, without packages: the seed that base images are made from.";
+
 const FAMILIES: [Family; 6] = [
     Family {
         prefix: "minimal-32",
@@ -266,11 +270,7 @@ const FAMILIES: [Family; 6] = [
         description: "SmartOS with what it takes to build packages of pkgsrc.",
         homepage: "https://pkgsrc.smartos.org/",
     },
-    Family {
-        prefix: "seed",
-        description: "SmartOS as a platform brings it, without packages: the seed that base images are made from.",
-        homepage: "https://github.com/TritonDataCenter/imagetools",
-    },
+    Family { prefix: "seed", description: SEED, homepage: "https://github.com/TritonDataCenter/imagetools" },
 ];
 
 /// Whether an image is known by its name, so that nobody needs to describe it.

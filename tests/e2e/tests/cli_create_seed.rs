@@ -142,6 +142,57 @@ fn a_seed_is_the_platforms_etc_and_var_less_what_is_the_global_zones() {
     assert_eq!(manifest["files"][0]["size"], fs::metadata(lab.join("output/seed-1.0.zfs.gz")).unwrap().len());
 }
 
+#[test]
+fn any_field_of_the_manifest_can_be_given() {
+    let Some(lab) = Lab::open() else { return };
+    lab.platform(ARCHIVE_KIB);
+    let manifest = |image: &str, fields: &[&str]| -> Value {
+        let arguments = [&["create-seed", image, "--platform", STAMP, "--force"], fields].concat();
+        lab.kiln_ok(&arguments);
+        serde_json::from_slice(&fs::read(lab.join(format!("output/{image}.json"))).unwrap()).unwrap()
+    };
+    let plain = manifest("mine-1.0", &[]);
+    let description = plain["description"].as_str().unwrap();
+    assert!(description.starts_with("SmartOS as a platform brings it"), "{description}");
+    assert_eq!(plain["tags"], serde_json::json!({ "role": "os", "group": "mine" }));
+
+    let fields = [
+        "version=1.10",
+        "public=false",
+        "description=Ours",
+        "tags={\"role\": \"seed\"}",
+        "requirements={\"min_platform\": {\"7.0\": \"20130101T000000Z\"}, \"min_ram\": 256}",
+        "published_at=2026-02-03T04:05:06Z",
+        "urn=",
+    ];
+    let given = manifest("mine-1.0", &fields);
+    let mut expected = plain.clone();
+    expected["uuid"] = given["uuid"].clone();
+    expected["version"] = "1.10".into();
+    expected["public"] = false.into();
+    expected["description"] = "Ours".into();
+    expected["tags"] = serde_json::json!({ "role": "seed" });
+    expected["requirements"]["min_platform"]["7.0"] = "20130101T000000Z".into();
+    expected["requirements"]["min_ram"] = 256.into();
+    expected["published_at"] = "2026-02-03T04:05:06Z".into();
+    expected.as_object_mut().unwrap().remove("urn");
+    assert_eq!(given, expected);
+    // The UUID follows from all of the manifest, and the same image has the same one again.
+    assert_ne!(given["uuid"], plain["uuid"]);
+    assert_eq!(manifest("mine-1.0", &[]), plain);
+
+    fs::remove_dir_all(lab.join("output")).unwrap();
+    for (field, words) in [
+        ("colour=red", "colour: is no field of version 2"),
+        ("requirements=5", "does not have the form"),
+        ("files=[]", "what is about to be made"),
+        ("origin=11111111-1111-4111-8111-111111111111", "this one stands alone"),
+        ("public", "'public' is no KEY=VALUE"),
+    ] {
+        refused(&lab, &["mine-1.0", "--platform", STAMP, field], 2, &[words]);
+    }
+}
+
 /// The readable part of the repository.
 fn text_of_page(tree: &Tree) -> String {
     let node = tree.find(["root", "etc", "svc", "repository.db"].map(str::as_bytes)).unwrap();

@@ -239,7 +239,16 @@ fn the_images_of_a_release() {
 
     let words = |output: &str| {
         let words = ["create-base-images", "-b", "2023Q4", "-r", "23.4.0", "-s", "lts", "--seeds", "seeds"];
-        let more = ["--packages", PLAIN, "--allow-unsigned", "--overlay", "mine", "--output", output];
+        let more = [
+            "--packages",
+            PLAIN,
+            "--allow-unsigned",
+            "--overlay",
+            "mine",
+            "--output",
+            output,
+            "eula=https://example.org/eula",
+        ];
         [&words[..], &more].concat().into_iter().map(str::to_owned).collect::<Vec<_>>()
     };
     let said = lab.kiln(&words("one").iter().map(String::as_str).collect::<Vec<_>>());
@@ -264,6 +273,7 @@ fn the_images_of_a_release() {
         assert_eq!(manifest["files"][0]["sha1"], sha1_of(&lab.join(format!("{stem}.zfs.gz"))));
         assert_eq!((&manifest["name"], &manifest["version"]), (&json!(image), &json!("23.4.0")));
         assert_eq!(manifest["requirements"]["min_platform"]["7.0"], "20210826T002459Z");
+        assert_eq!(manifest["eula"], "https://example.org/eula");
         manifests.push(json!(["minimal", null, manifest]));
 
         let report: Value =
@@ -425,6 +435,15 @@ fn what_cannot_be_is_told() {
         setting.refused(&install(name, release, &all), 2, &[words]);
     }
 
+    // Fields of manifests.
+    for (field, words) in [
+        ("name=web", "the field name follows from"),
+        ("origin=11111111-1111-4111-8111-111111111111", "this one stands alone"),
+        ("colour=red", "colour: is no field of version 2"),
+    ] {
+        setting.refused(&with(&[field]), 2, &[words]);
+    }
+
     // Seeds.
     seed::write(&lab.join("bare.zfs.gz"), |files| {
         files.remove("etc/passwd");
@@ -477,6 +496,8 @@ fn what_cannot_be_is_told() {
             ["create-base-images", "-b", branch, "-r", "23.4.0", "--seeds", "seeds", "--packages", PLAIN];
         [&words[..], &["--allow-unsigned", "--output", "none", "--bootstrap", kit]].concat()
     };
+    let shared = [&choose("2016Q4")[..], &["uuid=11111111-1111-4111-8111-111111111111"]].concat();
+    setting.refused(&shared, 2, &["3 images cannot have one UUID"]);
     setting.refused(&choose("2016Q3"), 1, &["d135c918-0558-11e5-bccb-9bb2e57508ee"]);
     setting.refused(&choose("16Q3"), 2, &["16Q3"]);
     fs::write(lab.join("seeds/seed.zfs.gz"), "something else").unwrap();
