@@ -90,6 +90,19 @@ impl Compression {
     }
 }
 
+/// What was read to tell the compression, and all that follows it.
+pub type Whole<R> = io::Chain<io::Cursor<Vec<u8>>, R>;
+
+/// The first bytes of `input`, by which [`Compression::of`] tells its compression, and `input` with nothing missing.
+///
+/// # Errors
+/// It cannot be read.
+pub fn peek<R: Read>(mut input: R) -> io::Result<(Vec<u8>, Whole<R>)> {
+    let mut head = Vec::new();
+    input.by_ref().take(MAGIC_BYTES as u64).read_to_end(&mut head)?;
+    Ok((head.clone(), io::Cursor::new(head).chain(input)))
+}
+
 /// Expands what it reads, to the end of the last of several files in a row, as the programs do.
 pub struct Reader<R: Read> {
     inner: Expander<R>,

@@ -1,55 +1,27 @@
-//! Compressed bytes, recognised by how they begin: packages and the indexes of repositories come in all of these forms.
+//! Compressed packages and indexes of repositories: those of pkgsrc can have zstd, which images cannot.
 
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufReader, Read};
 
-/// Most memory that a decoder may ask for, in bytes: the window of `xz -9` (64 MiB) and of `zstd --long` (128 MiB) fit.
-const WINDOW: u32 = 160 << 20;
-/// The largest window of zstd as a power of two.
+use crate::compression::{self, Compression, Reader};
+
+/// How a file of zstd begins.
+const ZSTD: [u8; 4] = 0xfd2f_b528_u32.to_le_bytes();
+/// The largest window of zstd as a power of two: that of `zstd --long`, 128 MiB, which is the memory that its decoder may ask for.
 const ZSTD_WINDOW_LOG: u32 = 27;
-
-/// The form of compressed bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Compression {
-    None,
-    Gzip,
-    Bzip2,
-    Xz,
-    Zstd,
-}
-
-impl Compression {
-    fn of(head: &[u8]) -> Self {
-        match head {
-            [0x1f, 0x8b, ..] => Self::Gzip,
-            [b'B', b'Z', b'h', ..] => Self::Bzip2,
-            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Self::Xz,
-            [0x28, 0xb5, 0x2f, 0xfd, ..] => Self::Zstd,
-            _ => Self::None,
-        }
-    }
-}
 
 /// The bytes of `input`, decompressed if they are compressed. Parts of one form, one behind the other, are read as one.
 ///
 /// # Errors
 /// The beginning cannot be read, or a decoder cannot be made.
-pub(super) fn decoder<'a>(mut input: impl Read + 'a) -> io::Result<Box<dyn Read + 'a>> {
-    let mut head = Vec::new();
-    input.by_ref().take(6).read_to_end(&mut head)?;
-    let form = Compression::of(&head);
-    let input: Box<dyn BufRead + 'a> =
-        Box::new(BufReader::with_capacity(1 << 16, io::Cursor::new(head).chain(input)));
-    Ok(match form {
-        Compression::None => Box::new(input),
-        Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(input)),
-        Compression::Bzip2 => Box::new(bzip2::bufread::MultiBzDecoder::new(input)),
-        Compression::Xz => Box::new(lzma_rust2::XzReader::new_mem_limit(input, true, WINDOW >> 10)),
-        Compression::Zstd => {
-            let mut decoder = zstd::stream::read::Decoder::with_buffer(input)?;
-            decoder.window_log_max(ZSTD_WINDOW_LOG)?;
-            Box::new(decoder)
-        }
-    })
+pub(super) fn decoder<'a>(input: impl Read + 'a) -> io::Result<Box<dyn Read + 'a>> {
+    let (head, whole) = compression::peek(input)?;
+    let whole = BufReader::with_capacity(1 << 16, whole);
+    if !head.starts_with(&ZSTD) {
+        return Ok(Box::new(Reader::new(whole, Compression::of(&head))));
+    }
+    let mut decoder = zstd::stream::read::Decoder::with_buffer(whole)?;
+    decoder.window_log_max(ZSTD_WINDOW_LOG)?;
+    Ok(Box::new(decoder))
 }
 
 #[cfg(test)]

@@ -51,7 +51,7 @@ fn zstd(input: &[u8], output: &mut [u8]) -> Option<()> {
     let (length, rest) = input.split_first_chunk()?;
     let frame = rest.get(4..)?.get(..u32::from_be_bytes(*length) as usize)?;
     let whole = [&MAGIC[..], frame].concat();
-    let expanded = ruzstd::decoding::FrameDecoder::new().decode_all(&whole, output).ok()?;
+    let expanded = ::zstd::bulk::decompress_to_buffer(&whole, output).ok()?;
     (expanded == output.len()).then_some(())
 }
 
