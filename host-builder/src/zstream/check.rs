@@ -32,7 +32,7 @@ use crate::report::{Hint, Report, with_hint};
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]
 pub struct Arguments {
-    /// Streams, plain or compressed; - is standard input
+    /// Streams, plain or compressed with gzip, bzip2 or xz; - is standard input
     #[arg(required = true, value_name = "FILE")]
     streams: Vec<PathBuf>,
 

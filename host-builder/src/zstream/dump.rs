@@ -32,7 +32,7 @@ const ENTRY_OBJECT: u64 = (1 << 48) - 1;
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]
 pub struct Arguments {
-    /// Stream, plain or compressed; - is standard input
+    /// Stream, plain or compressed with gzip, bzip2 or xz; - is standard input
     #[arg(value_name = "FILE")]
     stream: PathBuf,
 

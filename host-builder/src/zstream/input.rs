@@ -6,12 +6,11 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
+use crate::compression::{self, Compression, Reader};
 use crate::report::Hint;
 
 /// How much is read at once, in bytes.
 const BUFFER: usize = 1 << 20;
-/// The bytes by which compressed files are known.
-const HEAD: u64 = 16;
 
 /// The name by which standard input is meant.
 pub const STANDARD: &str = "-";
@@ -28,14 +27,7 @@ pub fn open(path: &Path) -> Result<Box<dyn Read + Send>> {
     } else {
         Box::new(File::open(path).with_context(cannot).hint(remedy)?)
     };
-    expanded(file).with_context(cannot).hint(remedy)
-}
-
-/// The bytes inside the compression that `input` begins with, if it begins with one.
-fn expanded(mut input: Box<dyn Read + Send>) -> io::Result<Box<dyn Read + Send>> {
-    let mut head = Vec::new();
-    input.by_ref().take(HEAD).read_to_end(&mut head)?;
-    let is_gzip = kiln_pgzip::looks_like_gzip(&head);
-    let whole = BufReader::with_capacity(BUFFER, io::Cursor::new(head).chain(input));
-    Ok(if is_gzip { Box::new(kiln_pgzip::Reader::new(whole)) } else { Box::new(whole) })
+    let (head, whole) = compression::peek(file).with_context(cannot).hint(remedy)?;
+    let whole = BufReader::with_capacity(BUFFER, whole);
+    Ok(Box::new(Reader::new(whole, Compression::of(&head))))
 }

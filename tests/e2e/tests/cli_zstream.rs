@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use kiln_e2e::{Lab, Said};
+use kiln_harness::tools;
 use serde_json::Value;
 
 /// Streams of which `zstreamdump` printed the records, too.
@@ -276,6 +277,36 @@ fn what_receivers_would_die_of_is_found() {
     assert_eq!(said.status, 1);
     assert!(said.stdout.contains("fs5-tiny.zs.gz: ok\n") && said.stdout.ends_with("system.zfs: 1 finding\n"));
     assert!(said.stdout.contains("its generation is 0"), "{}", said.stdout);
+}
+
+#[test]
+fn streams_are_read_out_of_every_compression_of_images() {
+    let Some(lab) = Lab::open() else { return };
+    let bytes = expanded("fs5-tiny.zs.gz");
+    let plain = written(&lab, "plain.zfs", &bytes);
+    let expected = lab.kiln_ok(&["zstream", "dump", &plain]);
+    for (program, ending) in [("gzip", "gz"), ("bzip2", "bz2"), ("xz", "xz")] {
+        let Some(program) = tools::require(program) else { continue };
+        // Two files in a row, as the programs expand them.
+        let (first, second) = bytes.split_at(bytes.len() / 2);
+        let mut packed = Vec::new();
+        for part in [first, second] {
+            let part = written(&lab, "part", part);
+            let output = Command::new(&program).args(["-c", &part]).output().unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            packed.extend(output.stdout);
+        }
+        let whole = written(&lab, &format!("packed.zfs.{ending}"), &packed);
+        assert_eq!(lab.kiln_ok(&["zstream", "dump", &whole]), expected, "{ending}");
+        let said = lab.kiln_ok(&["zstream", "check", &whole]);
+        assert!(said.ends_with(&format!("packed.zfs.{ending}: ok\n")), "{said}");
+
+        let torn = written(&lab, &format!("torn.zfs.{ending}"), &packed[..packed.len() - 20]);
+        for command in ["dump", "check"] {
+            let said = lab.kiln(&["zstream", command, &torn]);
+            assert_eq!(said.status, 1, "{command} {torn}: {}{}", said.stdout, said.stderr);
+        }
+    }
 }
 
 #[test]
