@@ -25,8 +25,9 @@ use crate::zone::dataset::Layout;
 ///
 /// THE TOP of a folder, archive or stream is the zone's / or the zone's dataset, in which the folder
 /// root is the zone's /. It is taken for a dataset if it has a folder root and none of bin, etc,
-/// home, lib, opt, sbin, usr and var; --layout says what it is. What lies beside root in a dataset
-/// (config, cores) belongs to the zone that it was, and is left out.
+/// home, lib, opt, sbin, usr and var; --layout says what it is. Beside root, a dataset may have local,
+/// which is the zone's /usr/local; where the top is the zone's /, that is the one of the origin. What
+/// else lies there (config, cores) belongs to the zone that it was, and is left out.
 ///
 /// MODES AND OWNERS are never those of your own files unless you ask for them: files of a folder
 /// belong to 0:0, with mode 0755 if their owner may execute them and else 0644. Archives and streams

@@ -138,6 +138,9 @@ fn build(
     let (tree, root) = report.step("lay-out-dataset", || {
         let made = layout::dataset(tree, layout)?;
         let detail = match (layout, made.left_out.is_empty()) {
+        if layout == Layout::Zone {
+            layout::keep_local(&mut tree, &base.tree)?;
+        }
             (Layout::Zone, _) => "the top is the zone's /".to_owned(),
             (Layout::Dataset, true) => "root is the zone's /".to_owned(),
             (Layout::Dataset, false) => {

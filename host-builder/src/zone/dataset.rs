@@ -11,6 +11,10 @@ use crate::report::Hint;
 /// The folder of a dataset that the zone sees as `/` (source: smartos-live, `src/vm/node_modules/VM.js`).
 pub const ROOT: &[u8] = b"root";
 
+/// The folder beside it that the zone sees as `/usr/local`, in place of the one of its host (source: illumos-joyent,
+/// `usr/src/lib/brand/joyent/zone/platform.xml`). It is of the image; all else that may lie there (config, cores) is of one zone.
+const LOCAL: &[u8] = b"local";
+
 /// What the root of a system has and no dataset of a zone has beside its `root`: the top of illumos' and of Linux' hierarchy.
 const OF_A_ROOT: [&[u8]; 8] = [b"bin", b"etc", b"home", b"lib", b"opt", b"sbin", b"usr", b"var"];
 
@@ -25,7 +29,7 @@ pub enum Layout {
 
 /// The tree of a dataset.
 pub struct Dataset {
-    /// The tree. Beside `root` there is nothing.
+    /// The tree. Beside `root` there is nothing but `local`.
     pub tree: Tree,
     /// The folder `root`.
     pub root: NodeId,
@@ -66,7 +70,7 @@ pub fn dataset(tree: Tree, layout: Layout) -> Result<Dataset> {
             let others: Vec<Vec<u8>> = tree
                 .entries(tree.root())
                 .map(|(name, _)| name.to_vec())
-                .filter(|name| name != ROOT)
+                .filter(|name| name != ROOT && name != LOCAL)
                 .collect();
             for name in &others {
                 tree.remove(tree.root(), name);
@@ -74,6 +78,7 @@ pub fn dataset(tree: Tree, layout: Layout) -> Result<Dataset> {
             let (top, time) = (tree.root(), tree.node(root).attributes.modified);
             *tree.attributes_mut(top) = top_attributes(time);
             tree.extended_mut(top).clear();
+            *tree.acl_mut(top) = None;
             let left_out = others.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect();
             Ok(Dataset { tree, root, left_out })
         }
@@ -81,7 +86,8 @@ pub fn dataset(tree: Tree, layout: Layout) -> Result<Dataset> {
             let top = tree.node(tree.root());
             let mut whole = Tree::new(top_attributes(top.attributes.modified));
             let root = whole.add(whole.root(), ROOT, top.attributes, Kind::Directory(BTreeMap::new()))?;
-            *whole.extended_mut(root) = top.extended.clone();
+            whole.extended_mut(root).clone_from(&top.extended);
+            whole.acl_mut(root).clone_from(&top.acl);
             graft(&tree, &mut whole, root)?;
             Ok(Dataset { tree: whole, root, left_out: Vec::new() })
         }
@@ -98,9 +104,31 @@ fn top_attributes(time: Time) -> Attributes {
 /// # Errors
 /// A name is there already.
 pub fn graft(from: &Tree, into: &mut Tree, folder: NodeId) -> Result<(), TreeError> {
+    graft_of(from, into, folder, |_| true)
+}
+
+/// Gives a dataset that was made of a zone's `/` alone what its origin has as the zone's `/usr/local`, which no such tree can say.
+///
+/// # Errors
+/// There is one already.
+pub fn keep_local(tree: &mut Tree, origin: &Tree) -> Result<(), TreeError> {
+    let top = tree.root();
+    graft_of(origin, tree, top, |name| name == LOCAL)
+}
+
+/// Like [`graft`], of those names in the top folder that are wanted.
+fn graft_of(
+    from: &Tree,
+    into: &mut Tree,
+    folder: NodeId,
+    wanted: impl Fn(&[u8]) -> bool,
+) -> Result<(), TreeError> {
     let mut places = HashMap::from([(from.root(), folder)]);
     for step in from.walk() {
-        let directory = places[&step.directory];
+        let Some(&directory) = places.get(&step.directory) else { continue };
+        if step.directory == from.root() && !wanted(step.name) {
+            continue;
+        }
         if let Some(&place) = places.get(&step.node) {
             into.link(directory, step.name, place)?;
             continue;
@@ -108,6 +136,7 @@ pub fn graft(from: &Tree, into: &mut Tree, folder: NodeId) -> Result<(), TreeErr
         let node = from.node(step.node);
         let place = into.add(directory, step.name, node.attributes, node.kind.clone())?;
         into.extended_mut(place).clone_from(&node.extended);
+        into.acl_mut(place).clone_from(&node.acl);
         places.insert(step.node, place);
     }
     Ok(())
@@ -181,11 +210,28 @@ mod tests {
     }
 
     #[test]
-    fn a_dataset_has_nothing_beside_its_root() {
-        let made =
-            dataset(tree(&["root/etc/passwd", "config/zone.json", "cores/"]), Layout::Dataset).unwrap();
-        assert_eq!(names(&made.tree), ["/root", "/root/etc", "/root/etc/passwd"]);
+    fn a_dataset_has_nothing_beside_its_root_but_local() {
+        let paths = ["root/etc/passwd", "config/zone.json", "cores/", "local/bin/tool"];
+        let made = dataset(tree(&paths), Layout::Dataset).unwrap();
+        let kept = ["/local", "/local/bin", "/local/bin/tool", "/root", "/root/etc", "/root/etc/passwd"];
+        assert_eq!(names(&made.tree), kept);
         assert_eq!(made.left_out, ["config", "cores"]);
+    }
+
+    #[test]
+    fn a_root_on_an_origin_keeps_the_local_of_that() {
+        let mut origin = tree(&["root/local/x", "local/bin/tool", "config/"]);
+        let tool = origin.find([&b"local"[..], b"bin", b"tool"]).unwrap();
+        *origin.acl_mut(tool) = Some(Vec::new());
+        let mut made = dataset(tree(&["etc/"]), Layout::Zone).unwrap().tree;
+        keep_local(&mut made, &origin).unwrap();
+        assert_eq!(names(&made), ["/local", "/local/bin", "/local/bin/tool", "/root", "/root/etc"]);
+        let kept = made.node(made.find([&b"local"[..], b"bin", b"tool"]).unwrap());
+        assert_eq!((kept.attributes, &kept.acl), (origin.node(tool).attributes, &Some(Vec::new())));
+        // One that has none gives none.
+        let before = names(&made);
+        keep_local(&mut made, &tree(&["root/local/x"])).unwrap();
+        assert_eq!(names(&made), before);
     }
 
     #[test]

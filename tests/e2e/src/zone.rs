@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use kiln_zstream::fs::objects::DeviceStore;
-use kiln_zstream::fs::tree::{Content, Kind, NodeId};
+use kiln_zstream::fs::tree::{Content, Kind, NodeId, Tree};
 use kiln_zstream::fs::{FileSystem, Objects};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps};
 
@@ -134,8 +134,8 @@ pub fn read(images: &[&Path]) -> Image {
 ///
 /// # Panics
 /// There is no such file.
-pub fn contents(image: &Image, path: &str) -> Vec<u8> {
-    match &image.tree.node(find(image, path)).kind {
+pub fn contents(tree: &Tree, path: &str) -> Vec<u8> {
+    match &tree.node(find(tree, path)).kind {
         Kind::File(contents) => bytes(&**contents),
         _ => panic!("{path} is no file"),
     }
@@ -145,9 +145,9 @@ pub fn contents(image: &Image, path: &str) -> Vec<u8> {
 ///
 /// # Panics
 /// There is none.
-pub fn find(image: &Image, path: &str) -> NodeId {
+pub fn find(tree: &Tree, path: &str) -> NodeId {
     let names = path.split('/').filter(|name| !name.is_empty()).map(str::as_bytes);
-    image.tree.find(names).unwrap_or_else(|| panic!("there is no {path}"))
+    tree.find(names).unwrap_or_else(|| panic!("there is no {path}"))
 }
 
 fn bytes(contents: &dyn Content) -> Vec<u8> {

@@ -58,7 +58,7 @@ fn the_tree_of_a_folder_is_in_the_image() {
     assert_eq!(listing.len(), 23, "{listing:#?}");
     for file in ["etc/passwd", "usr/share/large", "var/sparse", "root/.profile"] {
         let expected = fs::read(lab.join("proto").join(file)).unwrap();
-        assert!(zone::contents(&image, &format!("root/{file}")) == expected, "{file}");
+        assert!(zone::contents(&image.tree, &format!("root/{file}")) == expected, "{file}");
     }
     // The holes are not in the stream.
     assert!(info.stream_bytes < 2_000_000, "{}", info.stream_bytes);
@@ -167,7 +167,7 @@ fn modes_and_owners_come_from_where_they_are_asked_for() {
     fs::set_permissions(lab.join("proto/usr/bin/tool"), fs::Permissions::from_mode(0o4711)).unwrap();
     let line = |output: &str, path: &str| {
         let image = zone::read(&[&zone::results(&lab, output, "web-1.0").0]);
-        let about = image.tree.node(zone::find(&image, path)).attributes;
+        let about = image.tree.node(zone::find(&image.tree, path)).attributes;
         (about.permissions, about.uid, about.gid)
     };
     made(&lab, "plain", &["--root", "proto"]);
@@ -345,6 +345,8 @@ fn what_a_zone_lacks_is_said_and_the_top_can_be_told() {
     let Some(lab) = Lab::open() else { return };
     fs::create_dir_all(lab.join("thin/root/etc")).unwrap();
     fs::create_dir_all(lab.join("thin/etc")).unwrap();
+    fs::create_dir_all(lab.join("thin/local/bin")).unwrap();
+    fs::write(lab.join("thin/local/bin/tool"), "tool\n").unwrap();
     let create = |words: &[&str]| {
         let said = lab
             .kiln(&[&["create-image", "web-1", "description=", "--force", "--root", "thin"], words].concat());
@@ -355,10 +357,24 @@ fn what_a_zone_lacks_is_said_and_the_top_can_be_told() {
     for path in ["/etc/passwd", "/etc/shadow", "/etc/group", "/etc/inittab", "/etc/svc/repository.db"] {
         assert!(said.contains(path), "{path}: {said}");
     }
-    assert_eq!(listing.len(), 4, "{listing:?}");
+    assert_eq!(listing.len(), 7, "{listing:?}");
     let (said, listing) = create(&["--layout", "dataset"]);
-    assert!(said.contains("left out, as data of the zone that it was: etc"), "{said}");
-    assert_eq!(listing.len(), 2, "{listing:?}");
+    assert!(said.contains("left out, as data of the zone that it was: etc\n"), "{said}");
+    // What the zone sees as /usr/local is of the image.
+    let paths: Vec<&str> = listing.iter().filter_map(|line| line.split(' ').next()).collect();
+    assert_eq!(paths, ["local", "local/bin", "local/bin/tool", "root", "root/etc"]);
+
+    // A tree that is the zone's / says nothing about it, and leaves it as it is in the origin.
+    fs::create_dir_all(lab.join("above/etc")).unwrap();
+    fs::write(lab.join("above/etc/motd"), "hello\n").unwrap();
+    fs::rename(lab.join("output"), lab.join("below")).unwrap();
+    let words = ["--root", "above", "--origin", "below/web-1.zfs.gz", "--layout", "zone"];
+    lab.kiln_ok(&[&["create-image", "web-2", "description="][..], &words].concat());
+    let images = ["below/web-1.zfs.gz", "output/web-2.zfs.gz"].map(|path| lab.join(path));
+    let above = zone::listing(&zone::read(&[&images[0], &images[1]]));
+    assert_eq!(above[..3], listing[..3]);
+    let paths: Vec<&str> = above.iter().filter_map(|line| line.split(' ').next()).collect();
+    assert_eq!(paths[3..], ["root", "root/etc", "root/etc/motd"]);
     let (said, _) = create(&["requirements={\"brand\": \"joyent-minimal\"}"]);
     assert!(!said.contains("repository.db") && said.contains("/etc/passwd"), "{said}");
     let (said, _) = create(&["type=lx-dataset"]);
