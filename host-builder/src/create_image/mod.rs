@@ -6,10 +6,9 @@ mod dataset;
 mod settings;
 mod summary;
 
-use std::io::Write;
 use std::path::Path;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow};
 use kiln_imgapi::Manifest;
 use kiln_zstream::fs::{Tree, Version};
 use serde_json::{Value, json};
@@ -18,12 +17,12 @@ pub use self::arguments::Arguments;
 use self::settings::{Settings, Source};
 use crate::cli::Ending;
 use crate::report::{Hint, Report, changed, unchanged};
-use crate::staging::{OutputFolder, StagedFile};
+use crate::staging::{OutputFolder, StagedFile, publish_image};
 use crate::units;
 use crate::zone::area::Area;
 use crate::zone::dataset::{self as layout, Layout};
 use crate::zone::fields;
-use crate::zone::image::{self, NO_ROOM, Written};
+use crate::zone::image::{self, Written};
 use crate::zone::manifest::{self, Draft};
 use crate::zone::origin::{self, Origin};
 use crate::zone::stream::{self, ImageFile, ImageTree};
@@ -59,24 +58,10 @@ pub fn run(arguments: Arguments, report: &Report) -> Result<Ending> {
         OutputFolder::open(&settings.output).hint("choose a folder that you may write to with --output")?;
     let stem = &settings.stem;
     let mut image = folder.stage(format!("{stem}{}", settings.compression.ending()), settings.force)?;
-    let mut manifest_file = folder.stage(format!("{stem}{}", settings.manifest_ending), settings.force)?;
+    let manifest_file = folder.stage(format!("{stem}{}", settings.manifest_ending), settings.force)?;
 
     let built = build(&settings, &draft, origin.as_ref(), &folder, &mut image, report)?;
-    report.step("write-manifest", || {
-        let target = manifest_file.target().display().to_string();
-        manifest_file
-            .file_mut()
-            .write_all(built.manifest.to_json().as_bytes())
-            .with_context(|| format!("cannot write {target}"))
-            .hint(NO_ROOM)?;
-        Ok(changed((), format!("image {}", built.manifest.uuid)))
-    })?;
-    let paths = [image.target().to_owned(), manifest_file.target().to_owned()];
-    // The manifest speaks for the image, so it comes last.
-    let home = folder.path().display().to_string();
-    folder.publish(vec![image, manifest_file], settings.force).hint(format!(
-        "look whether {home} is still a folder that you may write to, or choose another with --output"
-    ))?;
+    let paths = publish_image(&folder, [image, manifest_file], &built.manifest, settings.force, report)?;
     for warning in manifest::warnings(&built.manifest) {
         report.warn(&warning);
     }
@@ -138,9 +123,6 @@ fn build(
     let (tree, root) = report.step("lay-out-dataset", || {
         let made = layout::dataset(tree, layout)?;
         let detail = match (layout, made.left_out.is_empty()) {
-        if layout == Layout::Zone {
-            layout::keep_local(&mut tree, &base.tree)?;
-        }
             (Layout::Zone, _) => "the top is the zone's /".to_owned(),
             (Layout::Dataset, true) => "root is the zone's /".to_owned(),
             (Layout::Dataset, false) => {
@@ -156,6 +138,9 @@ fn build(
     warn_of_needs(&Area::new(&mut tree, root), draft, report);
 
     if let Some(base) = &base {
+        if layout == Layout::Zone {
+            layout::keep_local(&mut tree, &base.tree)?;
+        }
         layout::adopt_times(&mut tree, &base.tree);
     }
     let newest = layout::newest(&tree);

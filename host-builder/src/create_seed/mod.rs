@@ -13,7 +13,7 @@ pub mod services;
 mod take;
 
 use std::fs::File;
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
@@ -32,7 +32,7 @@ use crate::contents::shape::Shape;
 use crate::contents::tree_of;
 use crate::jobs;
 use crate::report::{Hint, Report, changed, unchanged};
-use crate::staging::OutputFolder;
+use crate::staging::{OutputFolder, publish_image};
 use crate::zone::area::{Area, attributes};
 use crate::zone::fields::{self, Fields};
 use crate::zone::image::{self, Compression, Snapshot, Written};
@@ -144,7 +144,7 @@ pub fn run(arguments: &Arguments, report: &Report) -> Result<Ending> {
     let given = fields::join(Fields::new(), &arguments.fields)?;
     let folder = OutputFolder::open(&arguments.output)?;
     let mut image = folder.stage(format!("{name}.zfs.gz"), arguments.force)?;
-    let mut description = folder.stage(format!("{name}.json"), arguments.force)?;
+    let description = folder.stage(format!("{name}.json"), arguments.force)?;
 
     let origin = arguments.basis.open(&folder, report)?;
     let time = origin::time(&*origin);
@@ -165,13 +165,7 @@ pub fn run(arguments: &Arguments, report: &Report) -> Result<Ending> {
         Ok(changed(written, detail))
     })?;
     let manifest = draft.complete(time.seconds, &written, compression)?;
-    description
-        .file_mut()
-        .write_all(manifest.to_json().as_bytes())
-        .context("cannot write the manifest")
-        .hint(image::NO_ROOM)?;
-    let paths = [image.target().to_owned(), description.target().to_owned()];
-    folder.publish(vec![image, description], arguments.force)?;
+    let paths = publish_image(&folder, [image, description], &manifest, arguments.force, report)?;
     for warning in warnings(&manifest) {
         report.warn(&warning);
     }

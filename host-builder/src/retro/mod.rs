@@ -24,7 +24,7 @@ use crate::pieces;
 use crate::pieces::record::{Proof, Record};
 use crate::platform::{self, Platform};
 use crate::report::{Hint, Report, changed, unchanged};
-use crate::staging::{self, OutputFolder};
+use crate::staging::{NO_ROOM, OutputFolder, StagedFile, publish_image};
 use crate::units;
 pub use settings::{Arguments, Audience, parse_recipe};
 use settings::{MenuChoice, Settings};
@@ -37,9 +37,6 @@ const SNAPSHOT: &str = "kiln/retro@final";
 /// Files of a platform that a retro image does not need, as in the original: the password in plain text, and the build's
 /// source revisions.
 const DROPPED: [&str; 2] = ["root.password", "i86pc/amd64/boot_archive.gitstatus"];
-
-/// What to do when a result cannot be written.
-const NO_ROOM: &str = "the file system of the output may be full: choose another with --output";
 
 /// What a finished build tells about itself.
 struct Built {
@@ -64,25 +61,10 @@ pub fn run(arguments: Arguments, report: &Report) -> Result<Ending> {
     let folder =
         OutputFolder::open(&settings.output).hint("choose a folder that you may write to with --output")?;
     let mut image = folder.stage(format!("{name}.zvol.gz"), settings.force)?;
-    let mut manifest_file = folder.stage(format!("{name}.manifest"), settings.force)?;
+    let manifest_file = folder.stage(format!("{name}.manifest"), settings.force)?;
 
     let built = build(&settings, &folder, &mut image, report)?;
-    report.step("write-manifest", || {
-        use std::io::Write;
-        let target = manifest_file.target().display().to_string();
-        manifest_file
-            .file_mut()
-            .write_all(built.manifest.to_json().as_bytes())
-            .with_context(|| format!("cannot write {target}"))
-            .hint(NO_ROOM)?;
-        Ok(changed((), format!("image {}", built.manifest.uuid)))
-    })?;
-    let paths = [image.target().to_owned(), manifest_file.target().to_owned()];
-    // The manifest speaks for the image, so it comes last.
-    let home = folder.path().display().to_string();
-    folder.publish(vec![image, manifest_file], settings.force).hint(format!(
-        "look whether {home} is still a folder that you may write to, or choose another with --output"
-    ))?;
+    let paths = publish_image(&folder, [image, manifest_file], &built.manifest, settings.force, report)?;
     summary::print(&settings, &built, &paths, report);
     Ok(Ending::Done)
 }
@@ -90,7 +72,7 @@ pub fn run(arguments: Arguments, report: &Report) -> Result<Ending> {
 fn build(
     settings: &Settings,
     folder: &OutputFolder,
-    image: &mut staging::StagedFile,
+    image: &mut StagedFile,
     report: &Report,
 ) -> Result<Built> {
     let modified = i64::from(settings.stamp.unix_seconds());

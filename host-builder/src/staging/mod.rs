@@ -34,10 +34,12 @@
 
 mod file;
 mod folder;
+mod image;
 pub mod interrupt;
 mod publish;
 mod tree;
 
 pub use file::{StagedFile, refuse_existing};
 pub use folder::OutputFolder;
+pub use image::{NO_ROOM, publish_image};
 pub use tree::StagedTree;
