@@ -23,6 +23,22 @@ pub fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     Some((tag, content, rest))
 }
 
+/// The subject of a certificate, the content of a sequence of sets of names (RFC 5280, section 4.1).
+pub fn subject(certificate: &[u8]) -> Option<&[u8]> {
+    /// The tag of the version, which certificates of version 1 do not have.
+    const EXPLICIT_VERSION: u8 = 0xa0;
+    let (body, _) = expect(SEQUENCE, certificate)?;
+    let (mut fields, _) = expect(SEQUENCE, body)?;
+    if fields.first() == Some(&EXPLICIT_VERSION) {
+        (_, _, fields) = element(fields)?;
+    }
+    // Serial number, signature algorithm, issuer, validity.
+    for _ in 0..4 {
+        (_, _, fields) = element(fields)?;
+    }
+    expect(SEQUENCE, fields).map(|(names, _)| names)
+}
+
 /// An element of that tag and content.
 pub fn encode(tag: u8, content: &[u8]) -> Vec<u8> {
     let mut der = vec![tag];

@@ -12,6 +12,7 @@ use kiln_zstream::fs::objects::{DeviceStore, Object, Store, StreamInfo};
 use kiln_zstream::fs::tree::{Device, Kind as NodeKind, NodeId};
 use kiln_zstream::fs::{self, FileSystem, Finding, Objects};
 use positioned_io::ReadAt;
+use serde::Serialize;
 
 use super::source::Source;
 use super::tree::{self, Kind, Metadata, Node, Tree};
@@ -126,7 +127,7 @@ impl fmt::Debug for Dataset {
 }
 
 /// What a file system amounts to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Totals {
     /// Objects, those that are no files included.
     pub objects: u64,
@@ -145,6 +146,7 @@ pub struct Totals {
     /// Bytes in all files.
     pub bytes: u64,
     /// Of these, bytes in blocks that are not stored because they are zero.
+    #[serde(rename = "hole_bytes")]
     pub holes: u64,
 }
 

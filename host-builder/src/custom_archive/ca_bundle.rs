@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::der::{SEQUENCE, element, expect};
+use crate::der::{self, SEQUENCE, element, expect};
 
 /// All roots that Mozilla trusts for TLS servers, sorted by subject, each below a comment with it.
 ///
@@ -39,19 +39,9 @@ fn base64(bytes: &[u8], out: &mut String) {
 }
 
 /// The subject of a certificate, such as `CN=ISRG Root X1, O=Internet Security Research Group`: common name, unit,
-/// organisation and country as far as given. Where each field stands is RFC 5280 section 4.1.
+/// organisation and country as far as given.
 fn subject(certificate: &[u8]) -> Option<String> {
-    const EXPLICIT_VERSION: u8 = 0xa0;
-    let (body, _) = expect(SEQUENCE, certificate)?;
-    let (mut fields, _) = expect(SEQUENCE, body)?;
-    if fields.first() == Some(&EXPLICIT_VERSION) {
-        (_, _, fields) = element(fields)?;
-    }
-    // Serial number, signature algorithm, issuer, validity.
-    for _ in 0..4 {
-        (_, _, fields) = element(fields)?;
-    }
-    let (mut names, _) = expect(SEQUENCE, fields)?;
+    let mut names = der::subject(certificate)?;
     let mut parts = Vec::new();
     while let Some((_, set, rest)) = element(names) {
         names = rest;

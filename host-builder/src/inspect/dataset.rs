@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::contents::dataset::{Dataset, ZONE_ROOT};
+use crate::contents::dataset::{Dataset, Totals, ZONE_ROOT};
 use crate::contents::tree::{self, Tree};
 
 /// Most findings of the check that are listed.
@@ -26,17 +26,8 @@ pub struct DatasetFacts {
     pub beside_root: Vec<String>,
     /// The image by /etc/product of the zone.
     pub product: Option<String>,
-    pub objects: u64,
-    pub files: u64,
-    pub directories: u64,
-    pub symlinks: u64,
-    pub specials: u64,
-    pub further_names: u64,
-    pub with_attributes: u64,
-    /// Bytes in all files.
-    pub bytes: u64,
-    /// Of these, those in holes.
-    pub hole_bytes: u64,
+    #[serde(flatten)]
+    pub totals: Totals,
     /// Defects that a receiver would not notice at once.
     pub findings: Vec<String>,
 }
@@ -67,15 +58,7 @@ pub fn gather(dataset: &Dataset) -> (DatasetFacts, Result<()>) {
         has_root_folder: false,
         beside_root: Vec::new(),
         product: None,
-        objects: 0,
-        files: 0,
-        directories: 0,
-        symlinks: 0,
-        specials: 0,
-        further_names: 0,
-        with_attributes: 0,
-        bytes: 0,
-        hole_bytes: 0,
+        totals: Totals::default(),
         findings,
     };
     let result = facts.look_inside(dataset);
@@ -85,17 +68,8 @@ pub fn gather(dataset: &Dataset) -> (DatasetFacts, Result<()>) {
 impl DatasetFacts {
     fn look_inside(&mut self, dataset: &Dataset) -> Result<()> {
         let tree = dataset.tree()?;
-        let totals = tree.totals();
         self.zpl_version = tree.version();
-        self.objects = totals.objects;
-        self.files = totals.files;
-        self.directories = totals.directories;
-        self.symlinks = totals.symlinks;
-        self.specials = totals.specials;
-        self.further_names = totals.further_names;
-        self.with_attributes = totals.with_attributes;
-        self.bytes = totals.bytes;
-        self.hole_bytes = totals.holes;
+        self.totals = tree.totals();
         for node in tree.children(&tree.root()?)? {
             if node.name() == ZONE_ROOT && node.is_directory() {
                 self.has_root_folder = true;

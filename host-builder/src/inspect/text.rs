@@ -124,19 +124,20 @@ impl Page {
         if let Some(product) = &dataset.product {
             self.line("/etc/product", product);
         }
-        self.line("objects", &dataset.objects);
+        let totals = &dataset.totals;
+        self.line("objects", &totals.objects);
         for (name, count) in [
-            ("files", dataset.files),
-            ("folders", dataset.directories),
-            ("symbolic links", dataset.symlinks),
-            ("devices etc.", dataset.specials),
-            ("further names", dataset.further_names),
-            ("with attributes", dataset.with_attributes),
+            ("files", totals.files),
+            ("folders", totals.directories),
+            ("symbolic links", totals.symlinks),
+            ("devices etc.", totals.specials),
+            ("further names", totals.further_names),
+            ("with attributes", totals.with_attributes),
         ] {
             self.line(name, &count);
         }
-        self.line("contents", &units::size(dataset.bytes));
-        self.line("holes", &units::size(dataset.hole_bytes));
+        self.line("contents", &units::size(totals.bytes));
+        self.line("holes", &units::size(totals.holes));
         self.line("defects", if dataset.findings.is_empty() { &"none" } else { &"FOUND" });
         dataset.findings.iter().for_each(|finding| self.item(finding));
     }

@@ -1,17 +1,15 @@
 //! `kiln create-seed` and `kiln create-smf-repo`.
 
-use std::fs::{self, File};
+use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 use std::process::Command;
 
 use kiln_e2e::tarball::{self, Member};
-use kiln_e2e::{Lab, STAMP, Said};
+use kiln_e2e::{Lab, STAMP, Said, zone};
 use kiln_harness::account;
 use kiln_ufs::{Attributes, EditOptions, Editor, FileSystem, Node, Timestamp};
-use kiln_zstream::fs::objects::DeviceStore;
 use kiln_zstream::fs::tree::{Kind, Tree};
-use kiln_zstream::fs::{Objects, check, read};
 use serde_json::Value;
 
 const ARCHIVE_KIB: u32 = 4096;
@@ -21,11 +19,7 @@ const TIME: i64 = 1_767_225_600;
 
 /// The file system in an image.
 fn tree_of(image: &Path) -> Tree {
-    let reader = flate2::read::MultiGzDecoder::new(File::open(image).unwrap());
-    let mut objects = Objects::new(DeviceStore::new(tempfile::tempfile().unwrap()));
-    objects.apply(reader).unwrap();
-    assert_eq!(check(&objects), []);
-    read(objects).unwrap().tree
+    zone::read(&[image]).tree
 }
 
 /// Every name in an image with what is behind it. Times other than the stamp's are told.
@@ -51,16 +45,7 @@ fn listing(tree: &Tree) -> Vec<String> {
 }
 
 fn text(tree: &Tree, path: &str) -> String {
-    let node = tree.find(path.split('/').map(str::as_bytes)).unwrap_or_else(|| panic!("there is no {path}"));
-    let Kind::File(contents) = &tree.node(node).kind else { panic!("{path} is no file") };
-    let mut bytes = vec![0; contents.size() as usize];
-    contents
-        .give(&mut |at, piece| {
-            bytes[at as usize..][..piece.len()].copy_from_slice(piece);
-            Ok(())
-        })
-        .unwrap();
-    String::from_utf8(bytes).unwrap()
+    String::from_utf8(zone::contents(tree, path)).unwrap()
 }
 
 /// What a seed of the stand-in platform holds.
@@ -195,16 +180,7 @@ fn any_field_of_the_manifest_can_be_given() {
 
 /// The readable part of the repository.
 fn text_of_page(tree: &Tree) -> String {
-    let node = tree.find(["root", "etc", "svc", "repository.db"].map(str::as_bytes)).unwrap();
-    let Kind::File(contents) = &tree.node(node).kind else { panic!("it is no file") };
-    let mut bytes = Vec::new();
-    contents
-        .give(&mut |_, piece| {
-            bytes.extend_from_slice(piece);
-            Ok(())
-        })
-        .unwrap();
-    String::from_utf8_lossy(&bytes).into_owned()
+    String::from_utf8_lossy(&zone::contents(tree, "root/etc/svc/repository.db")).into_owned()
 }
 
 /// Same inputs, same bytes: whatever the folder, the umask, the number of threads and the user.
@@ -429,7 +405,7 @@ fn links_pipes_and_devices_stay_what_they_are() {
     });
     lab.kiln_ok(&[&["create-seed"], &from[..]].concat());
     let tree = tree_of(&lab.join("output/s-1.zfs.gz"));
-    let find = |path: &str| tree.find(path.split('/').map(str::as_bytes)).unwrap();
+    let find = |path: &str| zone::find(&tree, path);
     assert_eq!(find("root/etc/same"), find("root/etc/nsswitch.conf"));
     let Kind::CharacterDevice(device) = tree.node(find("root/etc/device")).kind else {
         panic!("it is no device")

@@ -6,34 +6,18 @@
 
 use sha1::{Digest, Sha1};
 
-use crate::der::{SEQUENCE, element, encode, expect};
+use crate::der::{SEQUENCE, element, encode, expect, subject};
 
 /// The tag of a set.
 const SET: u8 = 0x31;
 /// The tag of a text in UTF-8, which all texts of the canonical form are.
 const UTF8: u8 = 0x0c;
-/// The tag of the explicit version in a certificate (RFC 5280, section 4.1).
-const EXPLICIT_VERSION: u8 = 0xa0;
 
 /// The hash of a certificate's subject as file names have it: eight hexadecimal digits. `None` for what is no certificate in DER.
 pub fn subject_hash(certificate: &[u8]) -> Option<String> {
     let digest = Sha1::digest(canonical(subject(certificate)?)?);
     let hash = u32::from_le_bytes(*digest.first_chunk()?);
     Some(format!("{hash:08x}"))
-}
-
-/// The names in the subject field.
-fn subject(certificate: &[u8]) -> Option<&[u8]> {
-    let (body, _) = expect(SEQUENCE, certificate)?;
-    let (mut fields, _) = expect(SEQUENCE, body)?;
-    if fields.first() == Some(&EXPLICIT_VERSION) {
-        (_, _, fields) = element(fields)?;
-    }
-    // Serial number, signature algorithm, issuer, validity.
-    for _ in 0..4 {
-        (_, _, fields) = element(fields)?;
-    }
-    expect(SEQUENCE, fields).map(|(names, _)| names)
 }
 
 /// The canonical form of the names: all sets one after the other, without the sequence around them.

@@ -4,18 +4,16 @@ mod seed;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::fs::{self, File};
+use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
-use kiln_e2e::Lab;
 use kiln_e2e::listing::hex;
+use kiln_e2e::{Lab, zone};
 use kiln_harness::imgmanifest;
 use kiln_harness::pkgsrc::{self, Key, Package};
-use kiln_zstream::fs::objects::DeviceStore;
 use kiln_zstream::fs::tree::{Kind, Tree};
-use kiln_zstream::fs::{Objects, check, read};
 use serde_json::{Value, json};
 use sha1::{Digest, Sha1};
 
@@ -158,11 +156,7 @@ fn sha1_of(path: &Path) -> String {
 
 /// The file system in an image, which is a good one.
 fn tree_of(image: &Path) -> Tree {
-    let reader = flate2::read::MultiGzDecoder::new(File::open(image).unwrap());
-    let mut objects = Objects::new(DeviceStore::new(tempfile::tempfile().unwrap()));
-    objects.apply(reader).unwrap();
-    assert_eq!(check(&objects), []);
-    read(objects).unwrap().tree
+    zone::read(&[image]).tree
 }
 
 /// Every name in an image with what is behind it, and the texts of all files that no package has.
@@ -200,17 +194,9 @@ fn of_a_package(path: &str) -> bool {
     below.is_some_and(|below| !below.starts_with("etc/"))
 }
 
+/// What a file says, if it is text.
 fn text(tree: &Tree, path: &str) -> Option<String> {
-    let node = tree.find(path.split('/').map(str::as_bytes))?;
-    let Kind::File(contents) = &tree.node(node).kind else { return None };
-    let mut bytes = vec![0; contents.size() as usize];
-    contents
-        .give(&mut |at, piece| {
-            bytes[at as usize..][..piece.len()].copy_from_slice(piece);
-            Ok(())
-        })
-        .unwrap();
-    String::from_utf8(bytes).ok().filter(|text| !text.contains('\0'))
+    String::from_utf8(zone::contents(tree, path)).ok().filter(|text| !text.contains('\0'))
 }
 
 /// Compares with a file of the repository.
