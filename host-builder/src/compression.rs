@@ -193,15 +193,8 @@ enum Packer<W: Write> {
 }
 
 impl<W: Write> Writer<W> {
-    /// Compresses into `output`, by at most so many threads; bzip2 takes one, and xz no more than 4.
-    ///
-    /// # Errors
-    /// The system has no more threads.
-    pub fn new(output: W, compression: Compression, threads: NonZeroUsize) -> io::Result<Writer<W>> {
-        Self::with_level(output, compression, None, threads)
-    }
-
-    /// Like [`Writer::new`], with a level of those that [`Compression::levels`] gives.
+    /// Compresses into `output` with a level of those that [`Compression::levels`] gives, by at most so many threads; bzip2 takes
+    /// one, and xz no more than 4.
     ///
     /// # Errors
     /// The system has no more threads.
@@ -275,7 +268,8 @@ mod tests {
     const ALL: [Compression; 4] = [Compression::None, Compression::Gzip, Compression::Bzip2, Compression::Xz];
 
     fn packed(bytes: &[u8], compression: Compression, threads: usize, piece: usize) -> Vec<u8> {
-        let mut writer = Writer::new(Vec::new(), compression, NonZeroUsize::new(threads).unwrap()).unwrap();
+        let threads = NonZeroUsize::new(threads).unwrap();
+        let mut writer = Writer::with_level(Vec::new(), compression, None, threads).unwrap();
         for part in bytes.chunks(piece) {
             writer.write_all(part).unwrap();
             writer.flush().unwrap();

@@ -12,7 +12,7 @@
 mod cat;
 mod civil;
 pub mod cli;
-pub mod compression;
+mod compression;
 pub mod contents;
 mod convert;
 mod create_base_images;
@@ -33,7 +33,7 @@ mod ls;
 mod metadata;
 mod overlay;
 pub mod ownership;
-pub mod packages;
+mod packages;
 mod pieces;
 mod platform;
 mod prefetch;
@@ -47,5 +47,8 @@ mod stand_in;
 pub mod tarball;
 mod units;
 mod verify;
-pub mod zone;
+mod zone;
 mod zstream;
+
+pub use packages::archive::probe as probe_package;
+pub use zone::{area, owners};

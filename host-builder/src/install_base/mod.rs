@@ -30,7 +30,7 @@ pub use self::result::{Files, Made};
 pub use self::seed::Seed;
 use crate::cli::Ending;
 use crate::contents::scratch::Scratch;
-use crate::packages::{self, Existing, FirstBoot, InstallOptions, Installed, Repository, Trust};
+use crate::packages::{self, FirstBoot, InstallOptions, Installed, Repository, Trust};
 use crate::report::{Hint, Report, changed, unchanged};
 use crate::staging::OutputFolder;
 use crate::zone::archive;
@@ -263,7 +263,6 @@ fn install(proto: &mut Proto, materials: &Materials, report: &Report) -> Result<
     let options = InstallOptions {
         repository: &*materials.repository,
         packages: &wanted,
-        existing: Existing::Update,
         trust: &materials.trust,
         prefix: PREFIX,
         time: proto.time,

@@ -8,7 +8,7 @@
 //! ```text
 //! let repository = packages::open(place, &scratch)?;           // --packages DIR|URL
 //! let mut first_boot = FirstBoot::default();
-//! let options = InstallOptions { repository: &*repository, packages: &names, existing: Existing::Update, … };
+//! let options = InstallOptions { repository: &*repository, packages: &names, … };
 //! let installed = packages::install(&mut tree, &options, &mut first_boot, report)?;
 //! first_boot.put(&mut area, "/opt/local", time)?;
 //! ```
@@ -59,23 +59,13 @@ use crate::contents::scratch::Scratch;
 use crate::report::{Hint, Report, changed, unchanged};
 use crate::zone::area::Area;
 
-/// What becomes of a requested package that is installed already.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Existing {
-    /// Another version is replaced, the same one kept: `pkg_add -u`.
-    Update,
-    /// It is replaced in any case: `pkg_add -U`.
-    Replace,
-}
-
 /// What to install, and from where.
 pub struct InstallOptions<'a> {
     /// Where packages come from.
     pub repository: &'a dyn Repository,
-    /// What to install: bases of names (`postfix`), names with versions or patterns (`nodejs>=18<23`).
+    /// What to install: bases of names (`postfix`), names with versions or patterns (`nodejs>=18<23`). Of what is installed already,
+    /// another version is replaced and the same one kept, as by `pkg_add -u`.
     pub packages: &'a [String],
-    /// What becomes of those that are installed already.
-    pub existing: Existing,
     /// Whose packages are installed.
     pub trust: &'a Trust,
     /// Where packages belong, `/opt/local` on SmartOS; packages made for another place are refused.
@@ -149,7 +139,7 @@ pub fn install(
     let mut installer = installer::Installer::new(Area::new(tree, root), options, first_boot)?;
     let plan = report.step("packages", || {
         let present = installer.database.present();
-        let plan = resolve::resolve(options.repository, &present, options.packages, options.existing)?;
+        let plan = resolve::resolve(options.repository, &present, options.packages)?;
         let place = options.repository.place();
         let automatic = plan.install.iter().filter(|planned| planned.automatic).count();
         let count = plan.install.len();

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Result, anyhow, bail, ensure};
 use pkgsrc::Pattern;
 
-use super::Existing;
 use super::pattern::{base, best, compile};
 use super::repository::{Candidate, Repository};
 use crate::report::Hint;
@@ -49,7 +48,6 @@ pub(super) fn resolve(
     repository: &dyn Repository,
     installed: &BTreeMap<String, Present>,
     requests: &[String],
-    existing: Existing,
 ) -> Result<Plan> {
     let mut by_base: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for name in repository.candidates().keys() {
@@ -59,7 +57,6 @@ pub(super) fn resolve(
     let mut resolver = Resolver {
         repository,
         installed,
-        existing,
         by_base,
         view,
         plan: Plan::default(),
@@ -76,7 +73,6 @@ pub(super) fn resolve(
 struct Resolver<'a> {
     repository: &'a dyn Repository,
     installed: &'a BTreeMap<String, Present>,
-    existing: Existing,
     /// Names of the repository by their bases.
     by_base: BTreeMap<&'a str, Vec<&'a str>>,
     /// What is installed in the end, by bases: pkg_add has no two versions side by side.
@@ -104,7 +100,7 @@ impl Resolver<'_> {
             planned.automatic = false;
             return Ok(());
         }
-        if self.installed.contains_key(&chosen) && self.existing == Existing::Update {
+        if self.installed.contains_key(&chosen) {
             self.plan.kept.push(chosen);
             return Ok(());
         }
@@ -268,9 +264,9 @@ mod tests {
         fake(lines).0.into_iter().map(|(name, candidate)| (name, of(candidate))).collect()
     }
 
-    fn plan(repository: &[&str], installed: &[&str], requests: &[&str], existing: Existing) -> Result<Plan> {
+    fn plan(repository: &[&str], installed: &[&str], requests: &[&str]) -> Result<Plan> {
         let requests: Vec<_> = requests.iter().map(|&request| request.to_owned()).collect();
-        resolve(&fake(repository), &present(installed), &requests, existing)
+        resolve(&fake(repository), &present(installed), &requests)
     }
 
     /// The plan in words: a * behind what comes automatically, < before what is replaced.
@@ -284,11 +280,11 @@ mod tests {
     }
 
     fn planned(repository: &[&str], installed: &[&str], requests: &[&str]) -> String {
-        words(&plan(repository, installed, requests, Existing::Update).unwrap())
+        words(&plan(repository, installed, requests).unwrap())
     }
 
     fn said(repository: &[&str], installed: &[&str], requests: &[&str]) -> String {
-        plan(repository, installed, requests, Existing::Update).unwrap_err().to_string()
+        plan(repository, installed, requests).unwrap_err().to_string()
     }
 
     #[test]
@@ -305,10 +301,8 @@ mod tests {
     fn what_is_installed_is_kept_or_replaced() {
         let repository = ["a-1: b>=2", "a-2: b>=2", "b-2"];
         assert_eq!(planned(&repository, &["a-1: b>=1", "b-1"], &["a"]), "b-2*<b-1 a-2<a-1");
-        let kept = plan(&repository, &["a-2", "b-2"], &["a"], Existing::Update).unwrap();
+        let kept = plan(&repository, &["a-2", "b-2"], &["a"]).unwrap();
         assert_eq!((words(&kept), kept.kept), (String::new(), vec!["a-2".to_owned()]));
-        let again = plan(&repository, &["a-2", "b-2"], &["a"], Existing::Replace).unwrap();
-        assert_eq!(words(&again), "a-2<a-2");
     }
 
     #[test]

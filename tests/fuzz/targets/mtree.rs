@@ -4,9 +4,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use kiln::area::{Area, attributes};
+use kiln::owners;
 use kiln::ownership::Ownership;
-use kiln::zone::area::{Area, attributes};
-use kiln::zone::owners;
 use kiln_zstream::fs::objects::NoStore;
 use kiln_zstream::fs::tree::{Kind, Time, Tree};
 use kiln_zstream::fs::{self, FileSystemOptions, Objects, Version};

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use kiln_harness::pkgsrc::{self, Key, PREFIX, Package};
 use kiln_zstream::fs::tree::{Attributes, Kind, Time, Tree};
 
-use super::{Existing, FirstBoot, InstallOptions, Installed, Keyring, Trust, install, open};
+use super::{FirstBoot, InstallOptions, Installed, Keyring, Trust, install, open};
 use crate::contents::scratch::Scratch;
 use crate::report::Report;
 use crate::zone::area::{Area, attributes, contents_of};
@@ -70,13 +70,12 @@ fn unpack(area: &mut Area<'_>, kit: &[u8]) {
 struct Setup<'a> {
     folder: &'a Path,
     trust: Trust,
-    existing: Existing,
 }
 
 impl<'a> Setup<'a> {
     /// A folder, of whose packages none has to be signed.
     fn unsigned(folder: &'a Path) -> Self {
-        Self { folder, trust: Trust { keyring: None, allow_unsigned: true }, existing: Existing::Update }
+        Self { folder, trust: Trust { keyring: None, allow_unsigned: true } }
     }
 
     /// A folder, whose packages have to be signed by a key.
@@ -92,7 +91,6 @@ impl<'a> Setup<'a> {
         let options = InstallOptions {
             repository: &*repository,
             packages: &packages,
-            existing: self.existing,
             trust: &self.trust,
             prefix: PREFIX,
             time: TIME,

@@ -295,7 +295,7 @@ fn what_is_there_is_kept_and_asked_for_from_now_on() {
     let packages = [Package::new("a-1").depends("b>=1"), Package::new("b-1").file("bin/b", b"b", 0o755)];
     pkgsrc::repository(folder.path(), &packages, None, None);
     let mut tree = zone(&[]);
-    let mut setup = Setup::unsigned(folder.path());
+    let setup = Setup::unsigned(folder.path());
     setup.install(&mut tree, &["a"]).unwrap();
     let info = "/opt/local/.pkgdb/b-1/+INSTALLED_INFO";
     assert!(text(&mut tree, info).is_some());
@@ -303,9 +303,6 @@ fn what_is_there_is_kept_and_asked_for_from_now_on() {
     assert_eq!((installed.packages.len(), installed.kept), (0, vec!["b-1".to_owned()]));
     assert_eq!(first_boot.entries(), []);
     assert_eq!(text(&mut tree, info), None);
-    setup.existing = Existing::Replace;
-    let (installed, _) = setup.install(&mut tree, &["b"]).unwrap();
-    assert_eq!(installed.packages[0].replaces.as_deref(), Some("b-1"));
     assert_eq!(text(&mut tree, "/opt/local/bin/b").unwrap(), "b");
     assert_eq!(text(&mut tree, "/opt/local/.pkgdb/b-1/+REQUIRED_BY").unwrap(), "a-1\n");
 }
