@@ -35,11 +35,14 @@ fn nothing_is_found_in_a_sound_volume() {
     assert_eq!(found(begin().object(1, 23, 131_072).size(131_072)), []);
 }
 
+/// What is broken, a stream of it, and what is found: object and harm.
+type Case = (&'static str, Builder, &'static [(u64, Harm)]);
+
 #[test]
 fn each_defect_is_found_with_what_comes_of_it() {
     let disk = || begin().object(1, 23, 512);
     let doubled = twice(&begin());
-    let cases: Vec<(&str, Builder, &[(u64, Harm)])> = vec![
+    let cases: Vec<Case> = vec![
         ("no object 2", disk(), &[(2, Harm::Panic)]),
         ("an empty object 2", disk().object(2, 24, 512), &[(2, Harm::Panic)]),
         (
