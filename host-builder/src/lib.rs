@@ -9,6 +9,7 @@
 
 #![forbid(unsafe_code)]
 
+mod behind;
 mod cat;
 mod civil;
 pub mod cli;

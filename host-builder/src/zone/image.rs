@@ -11,12 +11,14 @@ use kiln_zstream::fs::tree::{self, Tree};
 use kiln_zstream::fs::{FileSystemOptions, IncrementOptions, Summary, Version, write_increment};
 use kiln_zstream::record::Record;
 use sha1::{Digest, Sha1};
-use sha2::Sha256;
 
+use super::guid;
 use super::stream::ImageTree;
+use crate::behind::{Behind, Both};
 use crate::compression::{self, Compression as Kind};
 use crate::contents::source::Source;
 use crate::digest::{Hashing, hex};
+use crate::jobs;
 use crate::prefetch::Prefetch;
 use crate::report::{Hint, Report, with_hint};
 use crate::staging::StagedFile;
@@ -44,6 +46,14 @@ pub struct Snapshot {
     pub guid: Option<u64>,
     /// The version of its file system; of an image on an origin, the origin's counts.
     pub version: Version,
+}
+
+impl Snapshot {
+    /// What its stream is to say, with this GUID.
+    fn options(&self, guid: u64) -> FileSystemOptions {
+        let Snapshot { name, creation_time, version, .. } = self.clone();
+        FileSystemOptions { to_name: name, to_guid: guid, creation_time, version }
+    }
 }
 
 /// How the file of an image is compressed. The bytes do not depend on the number of threads.
@@ -88,6 +98,14 @@ impl Compression {
         format!(".zfs{}", self.kind().suffix())
     }
 
+    /// Threads for what is not compression, as many as those that compress if there are several.
+    fn jobs(self) -> NonZeroUsize {
+        match self {
+            Compression::None | Compression::Bzip2 { .. } => jobs::default(),
+            Compression::Gzip { jobs, .. } | Compression::Xz { jobs, .. } => jobs,
+        }
+    }
+
     fn writer<W: Write>(self, output: W) -> io::Result<compression::Writer<W>> {
         let one = NonZeroUsize::MIN;
         let (level, jobs) = match self {
@@ -129,7 +147,7 @@ impl Written {
 
 /// Writes a tree as an image into `output`: a full one, or what makes it of `origin`.
 ///
-/// The tree is read twice when its GUID is to be derived.
+/// The contents of the tree are read twice when its GUID is to be derived, which every record of the stream has.
 ///
 /// # Errors
 /// Contents cannot be read, the tree is none that a file system could hold, or the output cannot be written.
@@ -141,43 +159,61 @@ pub fn write(
     output: &mut StagedFile,
     report: &Report,
 ) -> Result<Written> {
-    let guid = match snapshot.guid {
-        Some(guid) => guid,
-        None => derive_guid(tree, origin, snapshot, report)?,
+    let guid = if let Some(guid) = snapshot.guid {
+        guid
+    } else {
+        let underneath = origin.and_then(|origin| origin.objects.info()).map_or(0, |info| info.guid);
+        guid::derive(tree, underneath, &snapshot.options(u64::MAX), compression.jobs(), report)?
     };
     let name = output.target().display().to_string();
     let cannot_write = || format!("cannot write {name}");
     let progress = report.progress("write-image", contents_of(tree));
-    let file = Hashing::<_, Sha1>::new(output.file_mut());
-    let output = io::BufWriter::with_capacity(1 << 20, file);
-    let mut packed = compression.writer(output).with_context(cannot_write)?;
-    let counted = progress.writer(Hashing::<_, Sha1>::new(&mut packed));
-    let (counted, summary) = match write_stream(counted, tree, origin, snapshot, guid) {
-        Ok(done) => done,
-        Err(error) => return Err(explained(error)).with_context(cannot_write).hint(NO_ROOM),
-    };
-    let stream_sha1 = hex(&counted.into_inner().sum.finalize());
-    let finished =
-        packed.finish().and_then(|output| output.into_inner().map_err(io::IntoInnerError::into_error));
-    let file = finished.with_context(cannot_write).hint(NO_ROOM)?;
-    Ok(Written { size: file.size, sha1: hex(&file.sum.finalize()), guid, stream_sha1, stream: summary })
+    let ((packed, sum), file) = Behind::over(output.file_mut(), |file| {
+        Behind::over(digest(), |sum| -> Result<(Option<String>, Summary)> {
+            let mut packed = compression.writer(Both(file, sum)).with_context(cannot_write)?;
+            let (stream_sum, stream) = if compression == Compression::None {
+                // The file is the stream, and so is its digest.
+                let output = progress.writer(&mut packed);
+                (None, write_stream(output, tree, origin, snapshot, guid))
+            } else {
+                let (stream, sum) = Behind::over(digest(), |sum| {
+                    let output = progress.writer(Both(&mut packed, sum));
+                    write_stream(output, tree, origin, snapshot, guid)
+                });
+                (Some(hex(&sum?.sum.finalize())), stream)
+            };
+            let stream =
+                stream.map_err(|error| explained(error.into())).with_context(cannot_write).hint(NO_ROOM)?;
+            packed.finish().with_context(cannot_write).hint(NO_ROOM)?;
+            Ok((stream_sum, stream))
+        })
+    });
+    // When the file could not be written, what came before it saw no more than that.
+    file.with_context(cannot_write).hint(NO_ROOM)?;
+    let ((stream_sha1, stream), sum) = (packed?, sum?);
+    let (size, sha1) = (sum.size, hex(&sum.sum.finalize()));
+    Ok(Written { size, stream_sha1: stream_sha1.unwrap_or_else(|| sha1.clone()), sha1, guid, stream })
 }
 
-/// A GUID that follows from everything in the image: the digest of the stream as it would be with the GUID of all ones.
-fn derive_guid(tree: &Tree, origin: Option<&ImageTree>, snapshot: &Snapshot, report: &Report) -> Result<u64> {
-    let progress = report.progress("derive-guid", contents_of(tree));
-    let sink = progress.writer(Hashing::<_, Sha256>::new(io::sink()));
-    let (sink, _) = write_stream(sink, tree, origin, snapshot, u64::MAX).map_err(explained)?;
-    let digest = sink.into_inner().sum.finalize();
-    let guid = u64::from_be_bytes(*digest.first_chunk().expect("a SHA-256 has 32 bytes"));
-    Ok(guid.max(1))
+fn digest() -> Hashing<io::Sink, Sha1> {
+    Hashing::new(io::sink())
 }
 
-/// Reads an image back and holds its stream against what was written: its records and its checksum.
+/// Reads an image back and holds its stream against what was written: its records and its checksum. Meanwhile the disk takes what it
+/// has not got yet.
 ///
 /// # Errors
-/// It cannot be read, or is not what was written.
+/// It cannot be read, is not what was written, or the disk does not take it.
 pub fn verify(file: &File, compression: Compression, written: &Written, report: &Report) -> Result<()> {
+    std::thread::scope(|scope| {
+        let synchronised = scope.spawn(|| file.sync_data());
+        read_back(file, compression, written, report)?;
+        let synchronised = synchronised.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        synchronised.context("cannot write the image to the disk").hint(NO_ROOM)
+    })
+}
+
+fn read_back(file: &File, compression: Compression, written: &Written, report: &Report) -> Result<()> {
     let hint = "the disk or the memory of this machine may be at fault: build the image again";
     let source = Source::file(file.try_clone().context("cannot read the image back")?);
     let source = source.context("cannot read the image back")?;
@@ -219,8 +255,7 @@ impl Unreadable {
 }
 
 /// An error with the hint of contents that could not be read, if that is what it is.
-fn explained(error: kiln_zstream::Error) -> anyhow::Error {
-    let error = anyhow::Error::new(error);
+pub(super) fn explained(error: anyhow::Error) -> anyhow::Error {
     let unreadable = error
         .chain()
         .filter_map(|cause| cause.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref::<Unreadable>())
@@ -238,18 +273,17 @@ fn write_stream<W: Write>(
     origin: Option<&ImageTree>,
     snapshot: &Snapshot,
     guid: u64,
-) -> Result<(W, Summary), kiln_zstream::Error> {
-    let Snapshot { name, creation_time, version, .. } = snapshot.clone();
-    match origin {
-        None => {
-            let options = FileSystemOptions { to_name: name, to_guid: guid, creation_time, version };
-            kiln_zstream::fs::write(output, tree, &options)
-        }
+) -> Result<Summary, kiln_zstream::Error> {
+    let options = snapshot.options(guid);
+    let written = match origin {
+        None => kiln_zstream::fs::write(output, tree, &options),
         Some(origin) => {
-            let options = IncrementOptions { to_name: name, to_guid: guid, creation_time };
-            write_increment::<_, DeviceStore<std::fs::File>>(output, tree, origin, &options)
+            let FileSystemOptions { to_name, to_guid, creation_time, .. } = options;
+            let options = IncrementOptions { to_name, to_guid, creation_time };
+            write_increment::<_, DeviceStore<File>>(output, tree, origin, &options)
         }
-    }
+    };
+    Ok(written?.1)
 }
 
 /// The bytes in all files of a tree.

@@ -15,6 +15,7 @@ pub mod area;
 pub mod dataset;
 pub mod fields;
 pub mod folder;
+mod guid;
 pub mod image;
 pub mod manifest;
 pub mod needs;

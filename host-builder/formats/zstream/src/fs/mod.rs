@@ -17,13 +17,14 @@ mod znode;
 
 pub use crate::finding::{Finding, Harm};
 pub use acl::Ace;
+pub use blocks::Blocks;
 pub use check::check;
 pub use describe::{Describer, Facts, More, Spilled};
 pub use increment::{IncrementOptions, write_increment};
 pub use objects::Objects;
 pub use reader::{FileSystem, ReadError, read};
 pub use tree::Tree;
-pub use writer::{FileSystemOptions, Summary, Version, write};
+pub use writer::{FileSystemOptions, Summary, Version, write, write_outline};
 
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,136 @@
+//! Writes on a thread of its own, as [`Prefetch`](crate::prefetch::Prefetch) reads: who makes the bytes of an image waits neither for
+//! the disk nor for a digest.
+
+use std::io::{self, Write};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+/// Bytes that travel at once.
+const CHUNK: usize = 1 << 20;
+/// Chunks on their way, which bounds the memory to a few MiB.
+const CHUNKS: usize = 4;
+
+/// The writing end of a thread that writes.
+#[derive(Debug)]
+pub struct Behind {
+    full: SyncSender<Vec<u8>>,
+    empty: Receiver<Vec<u8>>,
+    chunk: Vec<u8>,
+}
+
+impl Behind {
+    /// Runs `work` on a writer whose bytes another thread writes to `sink`, and gives what the work gives and the sink.
+    ///
+    /// When the sink fails, its error is in its place, and the work saw an error at one of its next writes, or did not come to one.
+    pub fn over<W: Write + Send, T>(sink: W, work: impl FnOnce(&mut Behind) -> T) -> (T, io::Result<W>) {
+        let (full, full_out) = sync_channel(CHUNKS);
+        let (empty_in, empty) = sync_channel(CHUNKS);
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(move || drain(sink, &full_out, &empty_in));
+            let mut behind = Behind { full, empty, chunk: Vec::new() };
+            let done = work(&mut behind);
+            // A failure means that the thread has ended, and then its error is given.
+            let _ = behind.flush();
+            drop(behind);
+            (done, thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        })
+    }
+
+    fn pass_on(&mut self) -> io::Result<()> {
+        let mut next = self.empty.try_recv().unwrap_or_default();
+        next.clear();
+        let full = std::mem::replace(&mut self.chunk, next);
+        self.full.send(full).map_err(|_| io::Error::other("what was written before did not go through"))
+    }
+}
+
+fn drain<W: Write>(mut sink: W, full: &Receiver<Vec<u8>>, empty: &SyncSender<Vec<u8>>) -> io::Result<W> {
+    while let Ok(chunk) = full.recv() {
+        sink.write_all(&chunk)?;
+        // A full queue of empty chunks only means that this one is not needed again.
+        let _ = empty.try_send(chunk);
+    }
+    sink.flush()?;
+    Ok(sink)
+}
+
+impl Write for Behind {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        if self.chunk.len() == CHUNK {
+            self.pass_on()?;
+        }
+        if self.chunk.capacity() == 0 {
+            self.chunk.reserve_exact(CHUNK);
+        }
+        let length = buffer.len().min(CHUNK - self.chunk.len());
+        self.chunk.extend_from_slice(&buffer[..length]);
+        Ok(length)
+    }
+
+    /// Hands on what is left; it may not be written yet.
+    fn flush(&mut self) -> io::Result<()> {
+        if self.chunk.is_empty() { Ok(()) } else { self.pass_on() }
+    }
+}
+
+/// Writes everything to two writers.
+#[derive(Debug)]
+pub struct Both<A, B>(pub A, pub B);
+
+impl<A: Write, B: Write> Write for Both<A, B> {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        self.0.write_all(buffer)?;
+        self.1.write_all(buffer)?;
+        Ok(buffer.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()?;
+        self.1.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Takes so many bytes and no more.
+    struct Full(usize);
+
+    impl Write for Full {
+        fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+            self.0 = self.0.checked_sub(buffer.len()).ok_or_else(|| io::Error::other("it is full"))?;
+            Ok(buffer.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn everything_arrives_in_order_at_both() {
+        let bytes: Vec<u8> = (0..9 * CHUNK + 123).map(|n| ((n * 31) >> 7) as u8).collect();
+        let mut near = Vec::new();
+        let (done, far) = Behind::over(Vec::new(), |behind| {
+            let mut both = Both(behind, &mut near);
+            bytes.chunks(100_001).try_for_each(|piece| both.write_all(piece))
+        });
+        done.unwrap();
+        assert!(far.unwrap() == bytes);
+        assert!(near == bytes);
+    }
+
+    #[test]
+    fn an_error_ends_the_work_and_is_given() {
+        let (done, sink) = Behind::over(Full(3 * CHUNK), |behind| io::copy(&mut io::repeat(9), behind));
+        assert!(done.is_err());
+        assert_eq!(sink.err().unwrap().to_string(), "it is full");
+    }
+
+    #[test]
+    fn an_error_at_the_end_is_given() {
+        let (done, sink) = Behind::over(Full(4), |behind| behind.write_all(b"12345"));
+        assert!(done.is_ok());
+        assert_eq!(sink.err().unwrap().to_string(), "it is full");
+    }
+}

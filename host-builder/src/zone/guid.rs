@@ -1,0 +1,244 @@
+//! The GUID of a snapshot, derived from everything in its image.
+//!
+//! It stands in every record of a stream and so has to be known before the first byte is written. It has 64 bits, and anybody may
+//! give any other: what it must do is to differ between images that differ.
+
+use std::io;
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::{Context, Result};
+use kiln_zstream::fs::tree::{Content, Kind, NodeId, Tree};
+use kiln_zstream::fs::{Blocks, FileSystemOptions, write_outline};
+use sha1::{Digest, Sha1};
+use sha2::Sha256;
+
+use super::image::explained;
+use crate::digest::Hashing;
+use crate::report::{Progress, Report};
+
+/// Files that a thread takes at once: neighbours, so that what is read stays nearly in order.
+const AT_ONCE: usize = 16;
+/// The largest block, in bytes, of which contents are looked at for zeros.
+const BLOCK: u64 = 128 << 10;
+/// A multiple of which blocks are.
+const SECTOR: u64 = 512;
+
+/// The digest of the contents of a file.
+type Sum = [u8; 20];
+
+/// The GUID of an image of this tree on an origin of that GUID, 0 for none: of the digest of the stream with holes for files and the
+/// GUID in `options`, the origin's GUID, and the digests of all files.
+///
+/// Contents are read once, by `jobs` threads.
+///
+/// # Errors
+/// Contents cannot be read, or the tree is none that a file system could hold.
+pub fn derive(
+    tree: &Tree,
+    origin: u64,
+    options: &FileSystemOptions,
+    jobs: NonZeroUsize,
+    report: &Report,
+) -> Result<u64> {
+    let sink = Hashing::<_, Sha256>::new(io::sink());
+    let (sink, _) = write_outline(sink, tree, options).map_err(|error| explained(error.into()))?;
+    let mut sum = sink.sum;
+    sum.update(origin.to_le_bytes());
+
+    let files = files(tree);
+    let bytes = files.iter().map(|(_, contents)| contents.size()).fold(0, u64::saturating_add);
+    let progress = report.progress("derive-guid", bytes);
+    for (_, digest) in digests(tree, &files, jobs, &progress)? {
+        sum.update(digest);
+    }
+    let digest = sum.finalize();
+    let guid = u64::from_be_bytes(*digest.first_chunk().expect("a SHA-256 has 32 bytes"));
+    Ok(guid.max(1))
+}
+
+/// The files of a tree in the order of their first names, each once.
+fn files(tree: &Tree) -> Vec<(NodeId, &dyn Content)> {
+    let mut met = vec![false; tree.len()];
+    let mut files = Vec::new();
+    for step in tree.walk() {
+        if let Kind::File(contents) = &tree.node(step.node).kind
+            && !std::mem::replace(&mut met[step.node.index()], true)
+        {
+            files.push((step.node, &**contents));
+        }
+    }
+    files
+}
+
+/// The digests of files, by their places in the list.
+fn digests(
+    tree: &Tree,
+    files: &[(NodeId, &dyn Content)],
+    jobs: NonZeroUsize,
+    progress: &Progress<'_>,
+) -> Result<Vec<(usize, Sum)>> {
+    let next = AtomicUsize::new(0);
+    // Machines read along, and what is done has to grow from line to line.
+    let progress = Mutex::new(progress);
+    let work = || -> Result<Vec<(usize, Sum)>> {
+        let (mut done, mut blocks) = (Vec::new(), Blocks::default());
+        loop {
+            let start = next.fetch_add(AT_ONCE, Ordering::Relaxed).min(files.len());
+            let end = files.len().min(start + AT_ONCE);
+            if start == end {
+                return Ok(done);
+            }
+            for (number, &(node, contents)) in (start..end).zip(&files[start..end]) {
+                let digest = digest(contents, &mut blocks).map_err(|error| {
+                    // The others need not go on.
+                    next.store(files.len(), Ordering::Relaxed);
+                    let path = tree.path(node);
+                    let error = anyhow::Error::new(error);
+                    explained(error.context(format!("cannot read {}", String::from_utf8_lossy(&path))))
+                });
+                done.push((number, digest?));
+                progress.lock().unwrap_or_else(PoisonError::into_inner).add(contents.size());
+            }
+        }
+    };
+    let parts = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..jobs.get()).map(|_| scope.spawn(work)).collect();
+        let joined = threads.into_iter().map(|thread| thread.join().ok().context("a thread has panicked")?);
+        joined.collect::<Result<Vec<_>>>()
+    })?;
+    let mut digests = parts.concat();
+    digests.sort_unstable_by_key(|&(number, _)| number);
+    Ok(digests)
+}
+
+/// The digest of contents: of all blocks that are not zeros, and where they are, since it is all one whether zeros are stored.
+fn digest(contents: &dyn Content, blocks: &mut Blocks) -> io::Result<Sum> {
+    let mut sum = Sha1::new();
+    let size = contents.size().next_multiple_of(SECTOR).clamp(SECTOR, BLOCK) as u32;
+    blocks.of(contents, size, |offset, block| {
+        sum.update(offset.to_le_bytes());
+        sum.update(block);
+        Ok(())
+    })?;
+    Ok(sum.finalize().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use kiln_zstream::fs::Version;
+    use kiln_zstream::fs::tree::{Attributes, Time};
+
+    use super::*;
+
+    /// Bytes that are given in pieces, zeros left out.
+    struct Pieces(Vec<u8>);
+
+    impl Content for Pieces {
+        fn size(&self) -> u64 {
+            self.0.len() as u64
+        }
+
+        fn give(&self, sink: &mut dyn FnMut(u64, &[u8]) -> io::Result<()>) -> io::Result<()> {
+            for (number, piece) in
+                self.0.chunks(700).enumerate().filter(|(_, piece)| piece.iter().any(|&byte| byte > 0))
+            {
+                sink(700 * number as u64, piece)?;
+            }
+            Ok(())
+        }
+    }
+
+    /// Contents that cannot be read.
+    struct Broken;
+
+    impl Content for Broken {
+        fn size(&self) -> u64 {
+            5
+        }
+
+        fn give(&self, _sink: &mut dyn FnMut(u64, &[u8]) -> io::Result<()>) -> io::Result<()> {
+            Err(super::super::image::Unreadable::error("it is gone", "find it"))
+        }
+    }
+
+    fn tree(files: Vec<Arc<dyn Content>>) -> Tree {
+        let mut tree = Tree::new(Attributes::default());
+        for (number, contents) in files.into_iter().enumerate() {
+            let name = format!("file {number:04}");
+            tree.add(tree.root(), name.as_bytes(), Attributes::default(), Kind::File(contents)).unwrap();
+        }
+        tree
+    }
+
+    fn try_guid(tree: &Tree, origin: u64, jobs: usize) -> Result<u64> {
+        let options = FileSystemOptions {
+            to_name: "kiln/zone@final".to_owned(),
+            to_guid: u64::MAX,
+            creation_time: 1,
+            version: Version::Five,
+        };
+        derive(tree, origin, &options, NonZeroUsize::new(jobs).unwrap(), &Report::new(false))
+    }
+
+    fn guid(tree: &Tree) -> u64 {
+        try_guid(tree, 0, 2).unwrap()
+    }
+
+    fn bytes() -> Vec<u8> {
+        let mut bytes = vec![0; 300_001];
+        bytes[0] = 1;
+        bytes[150_000..150_100].fill(2);
+        bytes
+    }
+
+    #[test]
+    fn every_difference_shows() {
+        let with = |contents: Vec<u8>| tree(vec![Arc::new(contents), Arc::new(b"other".to_vec())]);
+        let base = with(bytes());
+        let mut guids = vec![guid(&base), try_guid(&base, 7, 1).unwrap()];
+        for at in [0, 1, 149_999, 262_144, 300_000] {
+            let mut changed = bytes();
+            changed[at] ^= 0x80;
+            guids.push(guid(&with(changed)));
+        }
+        let mut moved = bytes();
+        moved[131_072..].rotate_right(131_072);
+        guids.extend(
+            [moved, bytes()[..300_000].to_vec(), [bytes(), vec![0]].concat()].map(|bytes| guid(&with(bytes))),
+        );
+        let swapped = tree(vec![Arc::new(b"other".to_vec()), Arc::new(bytes())]);
+        guids.push(guid(&swapped));
+        let mut touched = with(bytes());
+        let node = touched.find([&b"file 0001"[..]]).unwrap();
+        touched.attributes_mut(node).modified = Time { seconds: 1, nanoseconds: 0 };
+        guids.push(guid(&touched));
+        let count = guids.len();
+        guids.sort_unstable();
+        guids.dedup();
+        assert_eq!((guids.len(), guids.contains(&0)), (count, false));
+    }
+
+    #[test]
+    fn neither_threads_nor_pieces_show() {
+        let many = |count: usize| -> Vec<Arc<dyn Content>> {
+            (0..count).map(|number| Arc::new(vec![number as u8; number * 37]) as Arc<dyn Content>).collect()
+        };
+        let whole = tree([many(100), vec![Arc::new(bytes())]].concat());
+        let pieces = tree([many(100), vec![Arc::new(Pieces(bytes()))]].concat());
+        let expected = guid(&whole);
+        for jobs in [1, 3, 8] {
+            assert_eq!(try_guid(&pieces, 0, jobs).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn contents_that_cannot_be_read_are_named() {
+        let error = try_guid(&tree(vec![Arc::new(b"1".to_vec()), Arc::new(Broken)]), 0, 2).unwrap_err();
+        let words = format!("{error:#}");
+        assert!(words.contains("cannot read /file 0001") && words.contains("it is gone"), "{words}");
+    }
+}
