@@ -59,9 +59,10 @@ cold() {
     echo 3 >/proc/sys/vm/drop_caches
 }
 send() { zfs send tank@final >/mnt/stock.zs; }
+kiln() { /tmp/kiln create-image zone-1.0 description= --tar /mnt/zone.tar --compression none --output /mnt/kiln >&2; }
 
 cold
-timed kiln /tmp/kiln create-image zone-1.0 description= --tar /mnt/zone.tar --compression none --output /mnt/kiln >&2
+timed kiln kiln
 cold
 timed tar tar -xf /mnt/zone.tar -C /tank
 timed snapshot zfs snapshot tank@final
