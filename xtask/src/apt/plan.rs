@@ -14,6 +14,9 @@ use super::sources::{self, Source};
 /// Packages that are built from QEMU's source and must have one version.
 pub const QEMU: &[&str] = &["qemu-system-x86", "qemu-utils"];
 
+/// Packages of the archive's component contrib: free themselves, but made for what Debian does not ship.
+const CONTRIB: &[&str] = &["libzfslinux-dev"];
+
 /// What to do, in this order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
@@ -55,6 +58,28 @@ impl Install {
     }
 }
 
+/// The source of contrib, if one of `missing` is there and no source of the machine gives it. It has to be added before
+/// anything can be planned.
+///
+/// # Errors
+/// There is no archive to take it from.
+pub fn contrib(
+    missing: &[&str],
+    codename: &str,
+    sources: &[Source],
+    policies: &BTreeMap<String, Policy>,
+) -> Result<Option<NewSource>> {
+    let unknown = |package: &&&str| policies.get(**package).is_none_or(|policy| policy.candidate.is_none());
+    let Some(package) = CONTRIB.iter().filter(|package| missing.contains(*package)).find(unknown) else {
+        return Ok(None);
+    };
+    let source = sources::extra(sources, codename, "", "contrib").with_context(|| {
+        format!("no source in /etc/apt gives {codename}, so there is none for its component contrib")
+    })?;
+    let reason = format!("{package} is in Debian's component contrib");
+    Ok(Some(NewSource { file: "kiln-contrib.sources".to_owned(), source, reason }))
+}
+
 /// Plans the installation of `missing` on a machine of the release `codename` that has `sources`. `policies` tells of
 /// the packages of [`QEMU`] and of `missing`; `simulation` is how a plain installation of `missing` would go.
 ///
@@ -84,7 +109,7 @@ pub fn plan(
     let source = if sources::has_suite(sources, &suite) {
         None
     } else {
-        let source = sources::extra_suite(sources, codename, "-backports").with_context(|| {
+        let source = sources::extra(sources, codename, "-backports", "main").with_context(|| {
             format!("no source in /etc/apt gives {codename}, so there is none for {suite}")
         })?;
         let reason = format!(
@@ -165,6 +190,24 @@ mod tests {
         let clean = plan(&["qemu-system-x86"], "bookworm", &sources, &policies, Simulation::Clean).unwrap();
         assert_eq!(clean.source, None);
         assert_eq!(clean.installs[0].suite, None);
+    }
+
+    #[test]
+    fn contrib_is_added_for_what_is_there_and_nowhere_else() {
+        let sources = sources::parse_deb822(SOURCES);
+        let known =
+            "libzfslinux-dev:\n  Installed: (none)\n  Candidate: 2.1.11-1+deb12u1\n  Version table:\n";
+        let none = BTreeMap::new();
+        let added = contrib(&["mtools", "libzfslinux-dev"], "bookworm", &sources, &none).unwrap().unwrap();
+        assert_eq!(added.file, "kiln-contrib.sources");
+        assert_eq!(
+            added.source.deb822(),
+            "Types: deb\nURIs: http://archive.example/debian\nSuites: bookworm\nComponents: contrib\n\
+             Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg\n"
+        );
+        assert_eq!(contrib(&["mtools"], "bookworm", &sources, &none).unwrap(), None);
+        assert_eq!(contrib(&["libzfslinux-dev"], "bookworm", &sources, &parse(known)).unwrap(), None);
+        assert!(contrib(&["libzfslinux-dev"], "bookworm", &[], &none).is_err());
     }
 
     #[test]

@@ -170,12 +170,12 @@ pub fn for_guest(sources: &[Source], host: &str, guest: &str, components: &[&str
         .collect()
 }
 
-/// The source that adds the suite `suffix` (such as `-backports`) of the release `codename`, taken from the archive
-/// that serves the release itself; nothing if the machine has no such archive.
-pub fn extra_suite(sources: &[Source], codename: &str, suffix: &str) -> Option<Source> {
+/// The source that adds one component of the suite `suffix` (such as `-backports`, or nothing for the release itself) of
+/// the release `codename`, taken from the archive that serves the release; nothing if the machine has no such archive.
+pub fn extra(sources: &[Source], codename: &str, suffix: &str, component: &str) -> Option<Source> {
     sources.iter().find(|source| source.suites.iter().any(|suite| suite == codename)).map(|source| Source {
         suites: vec![format!("{codename}{suffix}")],
-        components: vec!["main".to_owned()],
+        components: vec![component.to_owned()],
         ..source.clone()
     })
 }
@@ -303,9 +303,9 @@ deb [arch=amd64 signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http:/
     }
 
     #[test]
-    fn an_extra_suite_comes_from_the_archive_of_the_release() {
+    fn an_extra_source_comes_from_the_archive_of_the_release() {
         let sources = parse_deb822(DEBIAN_SOURCES);
-        let backports = extra_suite(&sources, "bookworm", "-backports").unwrap();
+        let backports = extra(&sources, "bookworm", "-backports", "main").unwrap();
         assert_eq!(
             backports.deb822(),
             "Types: deb\nURIs: http://archive.example/debian\nSuites: bookworm-backports\nComponents: main\n\
@@ -313,6 +313,6 @@ deb [arch=amd64 signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http:/
         );
         assert!(!has_suite(&sources, "bookworm-backports"));
         assert!(has_suite(&[backports], "bookworm-backports"));
-        assert_eq!(extra_suite(&sources, "trixie", "-backports"), None);
+        assert_eq!(extra(&sources, "trixie", "-backports", "main"), None);
     }
 }

@@ -1,6 +1,7 @@
 //! `cargo xtask setup`: the Debian packages that tests and the demo need. All are installed but cloud-init and the SSH server
 //! for guests, which are only unpacked.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -11,7 +12,8 @@ use kiln_harness::unpacked::Unpacked;
 use kiln_harness::{account, cloud_init, recipe, ssh_server, tools};
 
 use crate::apt::plan::{self, NewSource, Plan};
-use crate::apt::{policy, sources};
+use crate::apt::policy::{self, Policy};
+use crate::apt::sources;
 use crate::machine;
 
 /// A foreign program or file, and the Debian package that has it.
@@ -25,6 +27,8 @@ enum Found {
     Program(&'static str),
     /// One of these files.
     File(&'static [&'static str]),
+    /// Whatever this looks for.
+    Look(fn() -> bool),
 }
 
 impl Need {
@@ -36,6 +40,7 @@ impl Need {
         match self.found {
             Found::Program(name) => tools::find(name).is_some(),
             Found::File(paths) => paths.iter().any(|path| Path::new(path).is_file()),
+            Found::Look(look) => look(),
         }
     }
 }
@@ -83,6 +88,25 @@ const GUEST_BUILDERS: &[Need] = &[
     Need::program("mmdebstrap", "mmdebstrap"),
 ];
 
+/// What building kiln with the feature `native-zfs` takes.
+const ZFS_BUILDERS: &[Need] = &[
+    Need { package: "libclang-dev", found: Found::Look(libclang_is_there) },
+    Need { package: "libzfslinux-dev", found: Found::File(&["/usr/include/libzfs/libzfs_core.h"]) },
+];
+
+/// Whether some version of libclang is there together with the headers that belong to it, as bindgen needs.
+fn libclang_is_there() -> bool {
+    let names = |folder: &Path| -> Vec<_> {
+        fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
+    };
+    names(Path::new("/usr/lib")).into_iter().map(|version| version.join("lib")).any(|libraries| {
+        libraries.join("libclang.so").exists()
+            && names(&libraries.join("clang"))
+                .iter()
+                .any(|version| version.join("include/stddef.h").is_file())
+    })
+}
+
 /// What building the fuzz targets takes: libFuzzer is written in C++.
 const FUZZ_BUILDERS: &[Need] = &[Need::program("g++", "c++")];
 
@@ -109,7 +133,7 @@ impl Purpose {
             Purpose::Judge => JUDGES.iter().collect(),
             Purpose::Fuzz => FUZZ_BUILDERS.iter().collect(),
             Purpose::Machines => {
-                EMULATOR.iter().chain(VISITORS).chain(JUDGES).chain(GUEST_BUILDERS).collect()
+                [EMULATOR, VISITORS, JUDGES, GUEST_BUILDERS, ZFS_BUILDERS].into_iter().flatten().collect()
             }
         }
     }
@@ -170,6 +194,10 @@ fn install(purposes: &[Purpose], missing: &[&str]) -> Result<()> {
     }
     eprintln!("installing Debian packages: {}", missing.join(" "));
     apt_get(&["update"].map(str::to_owned))?;
+    if let Some(new) = find_contrib(missing)? {
+        add_source(&new)?;
+        apt_get(&["update"].map(str::to_owned))?;
+    }
     let plan = make_plan(missing)?;
     if let Some(new) = &plan.source {
         add_source(new)?;
@@ -222,11 +250,20 @@ fn command_for_root(missing: &[&str]) -> Result<String> {
     }
 }
 
+fn find_contrib(missing: &[&str]) -> Result<Option<NewSource>> {
+    let sources = sources::read_all(Path::new("/"))?;
+    plan::contrib(missing, &machine::debian_codename()?, &sources, &policies(missing)?)
+}
+
+fn policies(missing: &[&str]) -> Result<BTreeMap<String, Policy>> {
+    let (_, text) = machine::capture(Command::new("apt-cache").arg("policy").args(plan::QEMU).args(missing))?;
+    Ok(policy::parse(&text))
+}
+
 fn make_plan(missing: &[&str]) -> Result<Plan> {
     let codename = machine::debian_codename()?;
     let sources = sources::read_all(Path::new("/"))?;
-    let (_, text) = machine::capture(Command::new("apt-cache").arg("policy").args(plan::QEMU).args(missing))?;
-    let policies = policy::parse(&text);
+    let policies = policies(missing)?;
     let (succeeded, output) = machine::capture(
         Command::new("apt-get").args(["install", "--simulate", "--no-install-recommends"]).args(missing),
     )?;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::env;
 use std::ffi::OsString;
 use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
 
@@ -189,8 +190,11 @@ impl Steps<'_> {
     }
 
     fn ring_two(&mut self) -> Result<()> {
-        self.end_to_end("command line", COMMAND_LINE, || guest::run(&Guest::shipped()))?;
-        self.end_to_end("simulated guests", SIMULATED, || Ok(()))?;
+        self.end_to_end("command line", COMMAND_LINE, || {
+            guest::run(&Guest::shipped())?;
+            machine::build_kiln()
+        })?;
+        self.end_to_end("simulated guests", SIMULATED, machine::build_kiln)?;
         for platform in shim::PLATFORMS {
             let tests = self.cargo_test();
             let name = format!("tests of guest programs as illumos executables, platform {platform}");
@@ -205,16 +209,27 @@ impl Steps<'_> {
     fn ring_three(&mut self) -> Result<()> {
         self.end_to_end("real systems", REAL_SYSTEMS, || {
             vm::build()?;
-            guest::run(&Guest::shipped())
-        })
+            guest::run(&Guest::shipped())?;
+            machine::build_kiln()
+        })?;
+        let bindings = ["--package", "kiln-zfs-sys", "--features", "kiln-zfs-sys/bindings"];
+        self.step("lints of native-zfs", || {
+            let mut lints = machine::cargo();
+            lints.arg("clippy").args(bindings).args(["--all-targets", "--", "-D", "warnings"]);
+            machine::run(&mut lints)
+        });
+        let mut tests = self.cargo_test();
+        tests.args(bindings);
+        self.step("unit tests of native-zfs", || machine::run(&mut tests));
+        Ok(())
     }
 
-    /// Runs the tests of tests/e2e whose names begin with one of `prefixes`.
+    /// Runs the tests of tests/e2e whose names begin with one of `prefixes`, on the kiln that `prepare` gives.
     fn end_to_end(
         &mut self,
         name: &str,
         prefixes: &[&str],
-        prepare: impl FnOnce() -> Result<()>,
+        prepare: impl FnOnce() -> Result<PathBuf>,
     ) -> Result<()> {
         let all = all_targets()?;
         let targets = targets_with(&all, prefixes);
@@ -225,8 +240,7 @@ impl Steps<'_> {
         tests.args(targets.iter().flat_map(|target| ["--test", target]));
         self.step(name, || {
             ensure!(!targets.is_empty(), "tests/e2e has no test called {}…", prefixes.join("…, "));
-            prepare()?;
-            tests.env(tools::KILN_BIN, machine::build_kiln()?);
+            tests.env(tools::KILN_BIN, prepare()?);
             tests.env(tools::XTASK_BIN, env::current_exe().context("cannot find this program")?);
             machine::run(&mut tests)
         });
