@@ -4,7 +4,8 @@
 //! builds, from the headers there, since their types differ from one release of ZFS to the next.
 //!
 //! # Where it works
-//! * Linux with OpenZFS 2.1 or later: Debian's `libzfslinux-dev` (contrib) has the headers. This is what is tested.
+//! * Linux with OpenZFS 2.1 or later: Debian's `libzfslinux-dev` (contrib) has the headers. The unit tests, which ask
+//!   the library but no kernel, run there.
 //! * illumos since July 2013, where [`Zfs::hold`] and [`Zfs::release`] came to libzfs_core: the functions and their meanings
 //!   are the same, and the headers and libraries (`libzfs_core.so.1`, `libnvpair.so.1`) belong to the system. There the
 //!   device of a [`Lease`] must be opened exclusively, or all leases would be one (source: illumos-gate,
