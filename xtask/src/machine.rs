@@ -26,6 +26,20 @@ pub fn build_kiln() -> Result<PathBuf> {
     Ok(scratch::target_folder().join("release/kiln"))
 }
 
+/// Builds a `kiln` executable with the feature `native-zfs`, as tests run it, and gives its path. It is a copy: whoever
+/// builds kiln otherwise would overwrite what cargo has left.
+pub fn build_native_kiln() -> Result<PathBuf> {
+    // Of the whole workspace, so that the dependencies are those of its tests.
+    run(cargo().args(["build", "--workspace", "--bin", "kiln", "--features", "kiln/native-zfs"]))?;
+    let folder = scratch::target_folder().join("native-zfs");
+    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let copy = folder.join("kiln");
+    // Removed first: a test of another run may still have it open, or share it with a guest.
+    let _ = fs::remove_file(&copy);
+    fs::copy(scratch::target_folder().join("debug/kiln"), &copy).context("cannot copy kiln")?;
+    Ok(copy)
+}
+
 /// The code name of the Debian release that this machine runs, such as `bookworm`.
 pub fn debian_codename() -> Result<String> {
     let text = fs::read_to_string("/etc/os-release").context("cannot read /etc/os-release")?;

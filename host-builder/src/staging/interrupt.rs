@@ -30,7 +30,7 @@ struct Named {
 /// Makes interruptions wait until the returned value is dropped.
 ///
 /// A thread that holds it must not ask for it again.
-pub(super) fn defer() -> MutexGuard<'static, ()> {
+pub(crate) fn defer() -> MutexGuard<'static, ()> {
     // The gate guards no data, so a panic behind it has broken nothing.
     GATE.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -47,6 +47,9 @@ const SIMULATED: &[&str] = &["guest_"];
 /// How the names of tests begin that run real systems.
 const REAL_SYSTEMS: &[&str] = &["boot_", "receive_", "mount_"];
 
+/// How the names of tests begin that need a kiln with the feature `native-zfs`, and run it beside real ZFS.
+const NATIVE_ZFS: &[&str] = &["native_"];
+
 /// A part of the tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Ring {
@@ -212,16 +215,27 @@ impl Steps<'_> {
             guest::run(&Guest::shipped())?;
             machine::build_kiln()
         })?;
-        let bindings = ["--package", "kiln-zfs-sys", "--features", "kiln-zfs-sys/bindings"];
+        let feature = ["--workspace", "--features", "kiln/native-zfs"];
         self.step("lints of native-zfs", || {
             let mut lints = machine::cargo();
-            lints.arg("clippy").args(bindings).args(["--all-targets", "--", "-D", "warnings"]);
+            lints.arg("clippy").args(feature).args(["--all-targets", "--", "-D", "warnings"]);
             machine::run(&mut lints)
         });
         let mut tests = self.cargo_test();
-        tests.args(bindings);
+        tests.args([
+            "--package",
+            "kiln",
+            "--package",
+            "kiln-zfs-sys",
+            "--features",
+            "kiln/native-zfs",
+            "--lib",
+        ]);
         self.step("unit tests of native-zfs", || machine::run(&mut tests));
-        Ok(())
+        self.end_to_end("native-zfs on real ZFS", NATIVE_ZFS, || {
+            vm::build()?;
+            machine::build_native_kiln()
+        })
     }
 
     /// Runs the tests of tests/e2e whose names begin with one of `prefixes`, on the kiln that `prepare` gives.
@@ -288,7 +302,7 @@ fn all_targets() -> Result<BTreeSet<String>> {
             names.insert(file.into_owned());
         }
     }
-    let prefixes = [COMMAND_LINE, SIMULATED, REAL_SYSTEMS].concat();
+    let prefixes = [COMMAND_LINE, SIMULATED, REAL_SYSTEMS, NATIVE_ZFS].concat();
     let ringed = targets_with(&names, &prefixes);
     if let Some(stray) = names.iter().find(|name| !ringed.contains(name)) {
         bail!(
@@ -310,7 +324,7 @@ mod tests {
     #[test]
     fn every_end_to_end_test_belongs_to_a_ring() {
         let names = all_targets().unwrap();
-        for prefixes in [COMMAND_LINE, SIMULATED, REAL_SYSTEMS] {
+        for prefixes in [COMMAND_LINE, SIMULATED, REAL_SYSTEMS, NATIVE_ZFS] {
             assert!(!targets_with(&names, prefixes).is_empty(), "{prefixes:?}");
         }
         for folder in ["guest_hazards", "boot_on_real_zfs"] {
