@@ -32,6 +32,7 @@ mod install_base;
 mod jobs;
 mod ls;
 mod metadata;
+mod native_zfs;
 mod overlay;
 pub mod ownership;
 mod packages;

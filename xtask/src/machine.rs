@@ -26,11 +26,14 @@ pub fn build_kiln() -> Result<PathBuf> {
     Ok(scratch::target_folder().join("release/kiln"))
 }
 
-/// Builds a `kiln` executable with the feature `native-zfs`, as tests run it, and gives its path. It is a copy: whoever
-/// builds kiln otherwise would overwrite what cargo has left.
+/// Arguments by which cargo turns the feature `native-zfs` on and compiles little again. All dependencies of the workspace with
+/// an end-to-end test, in the profile of tests, are those of the tests that have run before.
+pub const NATIVE_ZFS: [&str; 5] = ["--workspace", "--features", "kiln/native-zfs", "--test", "native_zfs"];
+
+/// Builds a `kiln` executable with the feature `native-zfs`, and gives its path. It is a copy: whoever builds kiln without the
+/// feature overwrites what cargo has left.
 pub fn build_native_kiln() -> Result<PathBuf> {
-    // Of the whole workspace, so that the dependencies are those of its tests.
-    run(cargo().args(["build", "--workspace", "--bin", "kiln", "--features", "kiln/native-zfs"]))?;
+    run(cargo().arg("build").args(NATIVE_ZFS).args(["--bin", "kiln"]))?;
     let folder = scratch::target_folder().join("native-zfs");
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let copy = folder.join("kiln");

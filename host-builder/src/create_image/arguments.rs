@@ -148,7 +148,8 @@ pub struct SourceArguments {
     #[arg(long, value_name = "FILE")]
     pub stream: Option<PathBuf>,
 
-    /// Dataset of this machine. Not there yet: it is refused, and told how to send a snapshot to --stream
+    /// Dataset of this machine's ZFS, as it is now: kiln takes a snapshot, and removes it whatever happens. Only a kiln that was built with
+    /// the feature native-zfs can; any other says how to do without
     #[arg(long, value_name = "POOL/DATASET")]
     pub dataset: Option<String>,
 

@@ -2,7 +2,6 @@
 
 mod arguments;
 mod ask;
-mod dataset;
 mod settings;
 mod summary;
 
@@ -16,6 +15,7 @@ use serde_json::{Value, json};
 pub use self::arguments::Arguments;
 use self::settings::{Settings, Source};
 use crate::cli::Ending;
+use crate::native_zfs;
 use crate::report::{Hint, Report, changed, unchanged};
 use crate::staging::{OutputFolder, StagedFile, publish_image};
 use crate::units;
@@ -203,7 +203,7 @@ fn read_source(
             Ok(unchanged(tree, detail))
         })?,
         Source::Dataset(name) => report.step("read-dataset", || {
-            let tree = stream::receive(dataset::open(name)?, Path::new(name), report)?.tree;
+            let tree = stream::receive(native_zfs::open(name)?, Path::new(name), report)?.tree;
             let detail = detail(&tree, Path::new(name));
             Ok(unchanged(tree, detail))
         })?,

@@ -40,35 +40,30 @@ pub struct Stream {
     sender: Option<JoinHandle<Result<(), Error>>>,
     /// None after the end. The last field, so that the sending has ended when it goes.
     snapshot: Option<Passing>,
-    /// What the increment begins at.
-    origin: Option<String>,
     /// Whether the end was no good one.
     failed: bool,
 }
 
-/// The stream of `dataset` as it is now, or of its changes since `origin`, a snapshot of the same dataset or the one that it
-/// is a clone of.
+/// The stream of `dataset` as it is now, whole even if it is a clone.
 ///
 /// # Errors
-/// There is no ZFS, no such dataset or no such origin, or the user may not do that; the error says it as `zfs` does.
-pub fn open(dataset: &str, origin: Option<&str>) -> Result<Stream> {
+/// There is no ZFS or no such dataset, or the user may not do that; the error says it as `zfs` does.
+pub fn open(dataset: &str) -> Result<Stream> {
     if dataset.contains(['@', '#']) {
         return Err(anyhow!("'{dataset}' is no dataset but a snapshot or bookmark of one")).misuse(format!(
             "give the dataset alone, of which kiln takes a snapshot; or send that snapshot yourself, as in: zfs send \
-             {dataset} | kiln create-image --stream - …"
+             {dataset} | kiln create-image NAME-VERSION --stream -"
         ));
     }
     let snapshot = Passing::take(dataset)?;
     let (reader, writer) = io::pipe()?;
-    let (name, origin) = (snapshot.name.clone(), origin.map(str::to_owned));
-    let from = origin.clone();
+    let name = snapshot.name.clone();
     let sender = std::thread::spawn(move || {
         // The writer's end closes with this thread, which is the end of the stream for whoever reads.
-        Zfs::open()?.send(&name, from.as_deref(), writer.as_fd())
+        Zfs::open()?.send(&name, writer.as_fd())
     });
     let pipe = Some(BufReader::with_capacity(BUFFER, reader));
-    let mut stream =
-        Stream { pipe, sender: Some(sender), snapshot: Some(snapshot), origin, failed: false };
+    let mut stream = Stream { pipe, sender: Some(sender), snapshot: Some(snapshot), failed: false };
     // What ZFS refuses, it refuses before the first byte, and then the refusal is worth more than an empty stream.
     if stream.pipe.as_mut().map(BufReader::fill_buf).transpose()?.is_none_or(<[u8]>::is_empty) {
         stream.finish()?;
@@ -84,10 +79,7 @@ impl Stream {
         drop(self.pipe.take());
         if let Some(sender) = self.sender.take() {
             let sent = sender.join().map_err(|_| anyhow!("the sending of the stream has panicked"))?;
-            sent.map_err(|error| match &self.origin {
-                Some(origin) => explained(error).context(format!("cannot make an increment on '{origin}'")),
-                None => explained(error),
-            })?;
+            sent.map_err(explained)?;
         }
         if let Some(snapshot) = self.snapshot.take() {
             snapshot.remove()?;
@@ -168,7 +160,6 @@ fn explained(error: Error) -> anyhow::Error {
         (Reason::NotLoaded, _) => {
             "run kiln where the pool is imported and /dev/zfs can be opened; on Linux, `modprobe zfs` loads ZFS".to_owned()
         }
-        (Reason::Missing, Action::Send) => "`zfs list -t snapshot` shows what an increment can begin at".to_owned(),
         (Reason::Missing, _) => "`zfs list` shows the datasets, as POOL/NAME".to_owned(),
         (Reason::Exists, _) => format!(
             "another kiln may be at work on this dataset; if none is, one was killed: zfs destroy {name}"
@@ -180,14 +171,11 @@ fn explained(error: Error) -> anyhow::Error {
              zfs release {TAG} {name}"
         ),
         (Reason::Busy, _) => "try again when nobody receives, renames or rolls back this dataset".to_owned(),
-        (Reason::NotEarlier, _) => format!(
-            "take an older snapshot of the dataset, or the one that it is a clone of: zfs get origin {dataset}"
-        ),
         (Reason::NoSpace, _) => {
             "even a snapshot needs a little room: free some in the pool, or raise the quota".to_owned()
         }
         (Reason::ReadOnly, _) => format!(
-            "send a snapshot that is there already: zfs send {dataset}@NAME | kiln create-image --stream - …"
+            "send a snapshot that is there already: zfs send {dataset}@NAME | kiln create-image NAME-VERSION --stream -"
         ),
         (Reason::BadName, _) => "name the dataset as `zfs list` does, as POOL/NAME".to_owned(),
         (Reason::NoReader | Reason::Other(_), _) => return anyhow!(error),

@@ -54,9 +54,6 @@ pub enum Reason {
     /// Somebody uses it.
     #[error("dataset is busy")]
     Busy,
-    /// The increment would begin at something else than an earlier snapshot of the same dataset or of its origin.
-    #[error("not an earlier snapshot from the same fs")]
-    NotEarlier,
     /// The pool is full, or the dataset has reached its quota.
     #[error("out of space")]
     NoSpace,
@@ -98,7 +95,6 @@ impl Error {
             }
             io::ErrorKind::PermissionDenied => Reason::Permission,
             io::ErrorKind::ResourceBusy => Reason::Busy,
-            io::ErrorKind::CrossesDevices => Reason::NotEarlier,
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Reason::NoSpace,
             io::ErrorKind::ReadOnlyFilesystem => Reason::ReadOnly,
             io::ErrorKind::InvalidInput | io::ErrorKind::InvalidFilename => Reason::BadName,
@@ -141,7 +137,6 @@ mod tests {
             (Action::Send, libc::EACCES, "dataset key must be loaded"),
             (Action::Send, libc::EPERM, "permission denied"),
             (Action::Release, libc::EBUSY, "dataset is busy"),
-            (Action::Send, libc::EXDEV, "not an earlier snapshot from the same fs"),
             (Action::Snapshot, libc::ENOSPC, "out of space"),
             (Action::Snapshot, libc::EDQUOT, "out of space"),
             (Action::Snapshot, libc::EROFS, "pool or dataset is read-only"),

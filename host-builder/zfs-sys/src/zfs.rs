@@ -103,18 +103,16 @@ impl Zfs {
         destroy(snapshot, ffi::B_TRUE)
     }
 
-    /// Writes the stream of a snapshot to `to`: all of it, or what has changed since `from`, a snapshot or a bookmark. The
-    /// stream is what `zfs send` gives without options, which every receiver takes. This lasts until the last byte has been
-    /// taken; the rest of the process must ignore SIGPIPE, as programs in Rust do.
+    /// Writes the stream of a snapshot to `to`, all of it, even of a clone. It is what `zfs send` gives without options, which
+    /// every receiver takes. This lasts until the last byte has been taken; the rest of the process must ignore SIGPIPE, as
+    /// programs in Rust do.
     ///
     /// # Errors
     /// ZFS refuses, or `to` cannot be written.
-    pub fn send(&self, snapshot: &str, from: Option<&str>, to: BorrowedFd<'_>) -> Result<(), Error> {
+    pub fn send(&self, snapshot: &str, to: BorrowedFd<'_>) -> Result<(), Error> {
         call(Action::Send, snapshot, |name| {
-            let from = from.map(CString::new).transpose()?;
-            let from = from.as_deref().map_or(ptr::null(), CStr::as_ptr);
-            // SAFETY: the strings are valid, where `from` may be null, and the descriptor is open; 0 is no flags.
-            check(unsafe { ffi::lzc_send(name.as_ptr(), from, to.as_raw_fd(), 0) })
+            // SAFETY: the name is valid, no origin is allowed to be null, and the descriptor is open; 0 is no flags.
+            check(unsafe { ffi::lzc_send(name.as_ptr(), ptr::null(), to.as_raw_fd(), 0) })
         })
     }
 }

@@ -121,6 +121,8 @@ pub enum Purpose {
     Judge,
     /// Run real systems.
     Machines,
+    /// Build kiln with the feature native-zfs.
+    NativeZfs,
     /// Run fuzz targets.
     Fuzz,
 }
@@ -133,8 +135,9 @@ impl Purpose {
             Purpose::Judge => JUDGES.iter().collect(),
             Purpose::Fuzz => FUZZ_BUILDERS.iter().collect(),
             Purpose::Machines => {
-                [EMULATOR, VISITORS, JUDGES, GUEST_BUILDERS, ZFS_BUILDERS].into_iter().flatten().collect()
+                EMULATOR.iter().chain(VISITORS).chain(JUDGES).chain(GUEST_BUILDERS).collect()
             }
+            Purpose::NativeZfs => ZFS_BUILDERS.iter().collect(),
         }
     }
 }

@@ -69,12 +69,12 @@ pub enum Ring {
 
 impl Ring {
     /// What has to be installed for the ring.
-    fn purpose(self) -> Option<Purpose> {
+    fn purposes(self) -> &'static [Purpose] {
         match self {
-            Ring::One => None,
-            Ring::Fuzz => Some(Purpose::Fuzz),
-            Ring::Two => Some(Purpose::Judge),
-            Ring::Three => Some(Purpose::Machines),
+            Ring::One => &[],
+            Ring::Fuzz => &[Purpose::Fuzz],
+            Ring::Two => &[Purpose::Judge],
+            Ring::Three => &[Purpose::Machines, Purpose::NativeZfs],
         }
     }
 }
@@ -95,7 +95,7 @@ pub struct Test {
 /// once, so that it is known early whether they can run.
 pub fn run(test: &Test) -> Result<()> {
     let rings = if test.rings.is_empty() { Ring::value_variants() } else { &test.rings };
-    let purposes: Vec<Purpose> = rings.iter().filter_map(|ring| ring.purpose()).collect();
+    let purposes: Vec<Purpose> = rings.iter().flat_map(|ring| ring.purposes()).copied().collect();
     setup::ensure(&purposes)?;
     let tools_are_there =
         purposes.iter().any(|purpose| matches!(purpose, Purpose::Judge | Purpose::Machines));
@@ -215,23 +215,16 @@ impl Steps<'_> {
             guest::run(&Guest::shipped())?;
             machine::build_kiln()
         })?;
-        let feature = ["--workspace", "--features", "kiln/native-zfs"];
-        self.step("lints of native-zfs", || {
-            let mut lints = machine::cargo();
-            lints.arg("clippy").args(feature).args(["--all-targets", "--", "-D", "warnings"]);
-            machine::run(&mut lints)
-        });
         let mut tests = self.cargo_test();
-        tests.args([
-            "--package",
-            "kiln",
-            "--package",
-            "kiln-zfs-sys",
-            "--features",
-            "kiln/native-zfs",
-            "--lib",
-        ]);
-        self.step("unit tests of native-zfs", || machine::run(&mut tests));
+        tests.args(["--package", "kiln-zfs-sys", "--features", "bindings"]);
+        self.step("lints and unit tests of native-zfs", || {
+            let clippy = |what: &[&str]| {
+                machine::run(machine::cargo().arg("clippy").args(what).args(["--", "-D", "warnings"]))
+            };
+            clippy(&["--package", "kiln-zfs-sys", "--features", "bindings", "--all-targets"])?;
+            clippy(&[&machine::NATIVE_ZFS[..], &["--lib"]].concat())?;
+            machine::run(&mut tests)
+        });
         self.end_to_end("native-zfs on real ZFS", NATIVE_ZFS, || {
             vm::build()?;
             machine::build_native_kiln()
