@@ -12,11 +12,9 @@
 //! A snapshot `@final` is left alone: such a one belongs to an image that is installed, or to imgadm.
 
 use std::io::{self, BufRead, BufReader, PipeReader, Read};
-use std::os::fd::AsFd;
-use std::thread::JoinHandle;
 
 use anyhow::{Result, anyhow};
-use kiln_zfs_sys::{Action, Error, Lease, Reason, Zfs};
+use kiln_zfs_sys::{Action, Error, Lease, Reason, Sending, Zfs};
 
 use crate::report::{Hint, with_hint};
 use crate::staging::interrupt;
@@ -37,7 +35,7 @@ pub struct Stream {
     /// None after the end.
     pipe: Option<BufReader<PipeReader>>,
     /// None after the end.
-    sender: Option<JoinHandle<Result<(), Error>>>,
+    sender: Option<Sending>,
     /// None after the end. The last field, so that the sending has ended when it goes.
     snapshot: Option<Passing>,
     /// Whether the end was no good one.
@@ -56,12 +54,7 @@ pub fn open(dataset: &str) -> Result<Stream> {
         ));
     }
     let snapshot = Passing::take(dataset)?;
-    let (reader, writer) = io::pipe()?;
-    let name = snapshot.name.clone();
-    let sender = std::thread::spawn(move || {
-        // The writer's end closes with this thread, which is the end of the stream for whoever reads.
-        Zfs::open()?.send(&name, writer.as_fd())
-    });
+    let (reader, sender) = snapshot.zfs.send(&snapshot.name).map_err(explained)?;
     let pipe = Some(BufReader::with_capacity(BUFFER, reader));
     let mut stream = Stream { pipe, sender: Some(sender), snapshot: Some(snapshot), failed: false };
     // What ZFS refuses, it refuses before the first byte, and then the refusal is worth more than an empty stream.
@@ -78,8 +71,7 @@ impl Stream {
         self.failed = true;
         drop(self.pipe.take());
         if let Some(sender) = self.sender.take() {
-            let sent = sender.join().map_err(|_| anyhow!("the sending of the stream has panicked"))?;
-            sent.map_err(explained)?;
+            sender.end().map_err(explained)?;
         }
         if let Some(snapshot) = self.snapshot.take() {
             snapshot.remove()?;
@@ -109,7 +101,10 @@ impl Drop for Stream {
         // The kernel gives up a sending that nobody reads; until it has, the snapshot is busy.
         drop(self.pipe.take());
         if let Some(sender) = self.sender.take() {
-            let _ = sender.join();
+            let _ = sender.end();
+        }
+        if let Some(snapshot) = self.snapshot.take() {
+            let _ = snapshot.remove();
         }
     }
 }

@@ -2,11 +2,13 @@
 
 use std::ffi::{CStr, CString};
 use std::fs::{File, OpenOptions};
-use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::io::{self, PipeReader};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::ptr;
+use std::thread::JoinHandle;
 
+use crate::apart::apart;
 use crate::error::{Action, Error};
 use crate::ffi;
 use crate::nvlist::{NvList, check};
@@ -103,16 +105,44 @@ impl Zfs {
         destroy(snapshot, ffi::B_TRUE)
     }
 
-    /// Writes the stream of a snapshot to `to`, all of it, even of a clone. It is what `zfs send` gives without options, which
-    /// every receiver takes. This lasts until the last byte has been taken; the rest of the process must ignore SIGPIPE, as
-    /// programs in Rust do.
+    /// Starts to send a snapshot, all of it, even of a clone. The stream is what `zfs send` gives without options, which every
+    /// receiver takes. Whoever stops reading it ends the sending; the rest of the process must ignore SIGPIPE, as programs in
+    /// Rust do.
     ///
     /// # Errors
-    /// ZFS refuses, or `to` cannot be written.
-    pub fn send(&self, snapshot: &str, to: BorrowedFd<'_>) -> Result<(), Error> {
-        call(Action::Send, snapshot, |name| {
-            // SAFETY: the name is valid, no origin is allowed to be null, and the descriptor is open; 0 is no flags.
-            check(unsafe { ffi::lzc_send(name.as_ptr(), ptr::null(), to.as_raw_fd(), 0) })
+    /// The system gives no pipe or thread. What ZFS refuses is in [`Sending::end`].
+    pub fn send(&self, snapshot: &str) -> Result<(PipeReader, Sending), Error> {
+        let refused = |error| Error::new(Action::Send, snapshot, error);
+        // It keeps the library ready for the thread.
+        let (zfs, name) = (Self::open()?, snapshot.to_owned());
+        let (stream, thread) = apart(move |to| {
+            let _ready = zfs;
+            call(Action::Send, &name, |name| {
+                // SAFETY: the name is valid, no origin is allowed to be null, and the descriptor is open; 0 is no flags.
+                check(unsafe { ffi::lzc_send(name.as_ptr(), ptr::null(), to.as_raw_fd(), 0) })
+            })
+        })
+        .map_err(refused)?;
+        Ok((stream, Sending { snapshot: snapshot.to_owned(), thread }))
+    }
+}
+
+/// A snapshot that is being sent.
+#[derive(Debug)]
+pub struct Sending {
+    snapshot: String,
+    thread: JoinHandle<Option<Result<(), Error>>>,
+}
+
+impl Sending {
+    /// Waits until the sending has ended, which it does when all has been read or nobody reads.
+    ///
+    /// # Errors
+    /// ZFS refused to send, or not all was read.
+    pub fn end(self) -> Result<(), Error> {
+        let ended = self.thread.join().ok().flatten();
+        ended.unwrap_or_else(|| {
+            Err(Error::new(Action::Send, &self.snapshot, io::Error::other("its thread has panicked")))
         })
     }
 }
