@@ -127,7 +127,6 @@ cd /tmp
 try image a tank/none
 try image a nothing
 try image a tank/b@one
-try image a 'tank/a b*'
 try image a tank/volume
 try image a tank/a word
 output=/proc/none try image a tank/a
@@ -207,7 +206,6 @@ fn live_datasets_become_images_and_nothing_stays_in_the_pool() {
         (&["cannot create snapshot 'tank/none@kiln': dataset does not exist", "zfs list"], 1, "tank/b@one"),
         (&["cannot create snapshot 'nothing@kiln': dataset does not exist", "zfs list"], 1, "tank/b@one"),
         (&["'tank/b@one' is no dataset", "zfs send tank/b@one |"], 2, "tank/b@one"),
-        (&["cannot create snapshot 'tank/a b*@kiln': invalid name", "POOL/NAME"], 1, "tank/b@one"),
         (&["tank/volume", "the stream of a volume, not of a file system"], 1, "tank/b@one"),
         (&["'word' is no KEY=VALUE"], 2, "tank/b@one"),
         (&["/proc/none"], 1, "tank/b@one"),
