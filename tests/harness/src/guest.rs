@@ -28,6 +28,10 @@ use crate::{recipe, scratch, slots, tools};
 /// The longest name of a disk: the serial number of a virtio block device has so many bytes.
 const DISK_NAME_MAX: usize = 20;
 
+/// The guest's processor: all that the emulator knows, but for fast string instructions. It runs those byte by byte, and a kernel
+/// that believes in them copies memory at a third of the pace (200 MB out of a file in memory: 0.9 s, and 0.3 s without).
+const PROCESSOR: &str = "max,-erms,-fsrm";
+
 /// How many lines of the console an error shows.
 const CONSOLE_TAIL: usize = 30;
 
@@ -229,7 +233,7 @@ impl Guest {
         // QEMU keeps what is written to the root disk in an unnamed file there, so a killed guest leaves nothing.
         command.env("TMPDIR", folder);
         // Software emulation everywhere: hardware virtualisation nested in another machine may open and then abort.
-        command.args(["-accel", "tcg,thread=multi,tb-size=256", "-cpu", "max"]);
+        command.args(["-accel", "tcg,thread=multi,tb-size=256", "-cpu", PROCESSOR]);
         command.args(["-smp", &self.cpus.to_string(), "-m", &self.memory_mib.to_string()]);
         command.args(["-nodefaults", "-no-user-config", "-display", "none", "-monitor", "none"]);
         if !self.reboots {
