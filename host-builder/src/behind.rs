@@ -4,17 +4,18 @@
 use std::io::{self, Write};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-/// Bytes that travel at once.
-const CHUNK: usize = 1 << 20;
+use crate::chunk::Chunk;
+
 /// Chunks on their way, which bounds the memory to a few MiB.
 const CHUNKS: usize = 4;
 
 /// The writing end of a thread that writes.
 #[derive(Debug)]
 pub struct Behind {
-    full: SyncSender<Vec<u8>>,
-    empty: Receiver<Vec<u8>>,
-    chunk: Vec<u8>,
+    full: SyncSender<Chunk>,
+    empty: Receiver<Chunk>,
+    /// None yet if nothing was written since the last went.
+    chunk: Option<Chunk>,
 }
 
 impl Behind {
@@ -26,7 +27,7 @@ impl Behind {
         let (empty_in, empty) = sync_channel(CHUNKS);
         std::thread::scope(|scope| {
             let thread = scope.spawn(move || drain(sink, &full_out, &empty_in));
-            let mut behind = Behind { full, empty, chunk: Vec::new() };
+            let mut behind = Behind { full, empty, chunk: None };
             let done = work(&mut behind);
             // A failure means that the thread has ended, and then its error is given.
             let _ = behind.flush();
@@ -36,16 +37,14 @@ impl Behind {
     }
 
     fn pass_on(&mut self) -> io::Result<()> {
-        let mut next = self.empty.try_recv().unwrap_or_default();
-        next.clear();
-        let full = std::mem::replace(&mut self.chunk, next);
+        let Some(full) = self.chunk.take() else { return Ok(()) };
         self.full.send(full).map_err(|_| io::Error::other("what was written before did not go through"))
     }
 }
 
-fn drain<W: Write>(mut sink: W, full: &Receiver<Vec<u8>>, empty: &SyncSender<Vec<u8>>) -> io::Result<W> {
+fn drain<W: Write>(mut sink: W, full: &Receiver<Chunk>, empty: &SyncSender<Chunk>) -> io::Result<W> {
     while let Ok(chunk) = full.recv() {
-        sink.write_all(&chunk)?;
+        sink.write_all(chunk.bytes())?;
         // A full queue of empty chunks only means that this one is not needed again.
         let _ = empty.try_send(chunk);
     }
@@ -55,20 +54,25 @@ fn drain<W: Write>(mut sink: W, full: &Receiver<Vec<u8>>, empty: &SyncSender<Vec
 
 impl Write for Behind {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        if self.chunk.len() == CHUNK {
-            self.pass_on()?;
+        let empty = &self.empty;
+        let chunk = self.chunk.get_or_insert_with(|| match empty.try_recv() {
+            Ok(mut used) => {
+                used.clear();
+                used
+            }
+            Err(_) => Chunk::new(),
+        });
+        let taken = chunk.fill(buffer);
+        if taken > 0 || buffer.is_empty() {
+            return Ok(taken);
         }
-        if self.chunk.capacity() == 0 {
-            self.chunk.reserve_exact(CHUNK);
-        }
-        let length = buffer.len().min(CHUNK - self.chunk.len());
-        self.chunk.extend_from_slice(&buffer[..length]);
-        Ok(length)
+        self.pass_on()?;
+        self.write(buffer)
     }
 
     /// Hands on what is left; it may not be written yet.
     fn flush(&mut self) -> io::Result<()> {
-        if self.chunk.is_empty() { Ok(()) } else { self.pass_on() }
+        self.pass_on()
     }
 }
 
@@ -92,6 +96,7 @@ impl<A: Write, B: Write> Write for Both<A, B> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::chunk::CHUNK;
 
     /// Takes so many bytes and no more.
     struct Full(usize);

@@ -11,6 +11,7 @@
 
 mod behind;
 mod cat;
+mod chunk;
 mod civil;
 pub mod cli;
 mod compression;
@@ -26,6 +27,7 @@ mod demo;
 mod der;
 mod diff;
 mod digest;
+mod direct;
 mod identity;
 mod inspect;
 mod install_base;

@@ -3,17 +3,17 @@
 use std::io::{self, Read};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-/// Bytes that travel at once.
-const CHUNK: usize = 1 << 20;
+use crate::chunk::{CHUNK, Chunk};
+
 /// Chunks on their way, which bounds the memory to a few MiB.
 const CHUNKS: usize = 4;
 
 /// The reading end of a read-ahead thread.
 #[derive(Debug)]
 pub struct Prefetch {
-    full: Receiver<io::Result<Vec<u8>>>,
-    empty: SyncSender<Vec<u8>>,
-    chunk: Vec<u8>,
+    full: Receiver<io::Result<Chunk>>,
+    empty: SyncSender<Chunk>,
+    chunk: Chunk,
     at: usize,
 }
 
@@ -25,28 +25,28 @@ impl Prefetch {
         std::thread::scope(|scope| {
             scope.spawn(move || fill(source, &full_in, &empty_out));
             // The thread ends when the work drops its reader, at its end or at its first error.
-            work(Prefetch { full, empty, chunk: Vec::new(), at: 0 })
+            work(Prefetch { full, empty, chunk: Chunk::new(), at: 0 })
         })
     }
 }
 
-fn fill(mut source: impl Read, full: &SyncSender<io::Result<Vec<u8>>>, empty: &Receiver<Vec<u8>>) {
+fn fill(mut source: impl Read, full: &SyncSender<io::Result<Chunk>>, empty: &Receiver<Chunk>) {
     loop {
-        let mut chunk = empty.try_recv().unwrap_or_default();
-        chunk.resize(CHUNK, 0);
+        let mut chunk = empty.try_recv().unwrap_or_else(|_| Chunk::new());
+        chunk.resize(CHUNK);
         let mut filled = 0;
         let end = loop {
-            match source.read(&mut chunk[filled..]) {
+            match source.read(&mut chunk.bytes_mut()[filled..]) {
                 Ok(0) => break Some(None),
                 Ok(got) => filled += got,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => break Some(Some(error)),
             }
-            if filled == chunk.len() {
+            if filled == CHUNK {
                 break None;
             }
         };
-        chunk.truncate(filled);
+        chunk.resize(filled);
         if full.send(Ok(chunk)).is_err() {
             return;
         }
@@ -62,7 +62,7 @@ fn fill(mut source: impl Read, full: &SyncSender<io::Result<Vec<u8>>>, empty: &R
 
 impl Read for Prefetch {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.at == self.chunk.len() {
+        while self.at == self.chunk.bytes().len() {
             let next = match self.full.recv() {
                 Ok(next) => next?,
                 Err(_) => return Ok(0),
@@ -72,8 +72,8 @@ impl Read for Prefetch {
             // A full queue of empty chunks only means that this one is not needed again.
             let _ = self.empty.try_send(used);
         }
-        let length = buffer.len().min(self.chunk.len() - self.at);
-        buffer[..length].copy_from_slice(&self.chunk[self.at..self.at + length]);
+        let length = buffer.len().min(self.chunk.bytes().len() - self.at);
+        buffer[..length].copy_from_slice(&self.chunk.bytes()[self.at..self.at + length]);
         self.at += length;
         Ok(length)
     }

@@ -125,7 +125,7 @@ impl Settings {
         let jobs = arguments.jobs.and_then(|jobs| NonZeroUsize::new(jobs.into()));
         Ok(Settings {
             compression: compression(arguments.compression.into(), arguments.level, jobs)?,
-            source: source(arguments.source)?,
+            source: source(arguments.source, arguments.guid)?,
             name,
             version,
             fields: given,
@@ -292,7 +292,7 @@ fn compression(
     })
 }
 
-fn source(arguments: SourceArguments) -> Result<Source> {
+fn source(arguments: SourceArguments, guid: Option<u64>) -> Result<Source> {
     let SourceArguments { root, tar, stream, dataset, folder, xattrs, owners_by_name } = arguments;
     let FolderArguments { keep_modes, keep_owners, cross_mounts } = folder;
     let has_attributes = root.is_some() || tar.is_some();
@@ -315,7 +315,8 @@ fn source(arguments: SourceArguments) -> Result<Source> {
             Source::Folder(folder, folder::Options { modes, owners, extended, mounts })
         }
         (_, Some(archive), ..) => {
-            Source::Archive(from(archive), archive::Options { extended: xattrs, names: owners_by_name })
+            let (extended, names, sums) = (xattrs, owners_by_name, guid.is_none());
+            Source::Archive(from(archive), archive::Options { extended, names, sums })
         }
         (_, _, Some(stream), _) => Source::Stream(from(stream)),
         (.., dataset) => Source::Dataset(dataset.expect("the command line has one of the four")),

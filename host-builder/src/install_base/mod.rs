@@ -235,7 +235,12 @@ pub fn make(wanted: Wanted, files: Files, build: &Build<'_>, report: &Report) ->
     })?;
     report.step("bootstrap-kit", || {
         let Materials { kit, scratch, .. } = materials;
-        let archive = archive::read(kit.path(), archive::Options::default(), || scratch.file(), report)?;
+        let archive = archive::read(
+            kit.path(),
+            archive::Options { sums: true, ..archive::Options::default() },
+            || scratch.file(),
+            report,
+        )?;
         let count = tools::lay(&archive.tree, &mut proto)
             .with_context(|| format!("the bootstrap kit {}", kit.name))?;
         Ok(changed((), format!("{}, {count} files", kit.name)))

@@ -175,7 +175,10 @@ impl<R: Input> Entries<R> {
     }
 
     /// Reads stored bytes of the present member; none only at their end.
-    pub(super) fn read_stored(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+    ///
+    /// # Errors
+    /// The archive is cut off, or cannot be read.
+    pub fn read_stored(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let length = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
         let got = self.input.read(&mut buffer[..length])?;
         if got == 0 && length > 0 {
@@ -198,10 +201,7 @@ impl<R: Input> Entries<R> {
     fn pass_over(&mut self) -> Result<(), TarProblem> {
         let rest = self.left + self.padding;
         (self.left, self.padding) = (0, 0);
-        self.input.skip(rest).map_err(|error| match error.kind() {
-            io::ErrorKind::UnexpectedEof if error.get_ref().is_none() => TarProblem::CutOff,
-            _ => TarProblem::Unreadable(error),
-        })
+        self.input.skip(rest).map_err(TarProblem::of)
     }
 
     /// The contents of an extension record of `size` bytes.

@@ -89,3 +89,13 @@ pub enum TarProblem {
     #[error("cannot be unpacked")]
     Visitor(#[source] anyhow::Error),
 }
+
+impl TarProblem {
+    /// What an error means that contents could not be read with.
+    pub fn of(error: io::Error) -> TarProblem {
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof if error.get_ref().is_none() => TarProblem::CutOff,
+            _ => TarProblem::Unreadable(error),
+        }
+    }
+}

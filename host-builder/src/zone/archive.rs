@@ -1,7 +1,8 @@
 //! A tar archive as a tree, in one pass.
 //!
 //! An archive that lies in a file uncompressed stays there. Any other is expanded into a temporary file once, and while that happens
-//! its headers become the tree; contents are read later, where they are needed. What a build may not take is refused here with the
+//! its headers become the tree; contents are read later, where they are needed, but for their digests, which are taken while they pass.
+//! What a build may not take is refused here with the
 //! member's name: names that lead out, members in each other's place, links to what is not there.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -12,6 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail};
+use kiln_zstream::fs::Blocks;
 use kiln_zstream::fs::tree::{Attributes, Content, Device, Kind, NodeId, Time, Tree};
 use tar::EntryType;
 
@@ -19,6 +21,7 @@ use super::accounts::Accounts;
 use super::area::{Area, attributes, find};
 use super::folder::{OWNER_LIMIT, USER_ATTRIBUTES};
 use super::image::Unreadable;
+use super::sum::{self, Summed};
 use crate::compression::{self, Compression, MAGIC_BYTES};
 use crate::contents::scratch::SparseFile;
 use crate::contents::source::Source;
@@ -26,7 +29,7 @@ use crate::contents::spool;
 use crate::contents::tree::{components, show};
 use crate::prefetch::Prefetch;
 use crate::report::{Hint, Report};
-use crate::tarball::{Entries, Entry, Input, Limits, SparseMap, TarProblem};
+use crate::tarball::{Entries, Entry, Input, Limits, SparseMap, Stream, TarProblem};
 
 /// What an archive may claim: sizes that a file system can hold, and far more files than a zone has.
 const LIMITS: Limits = Limits { file_bytes: 8 << 40, total_bytes: u64::MAX, members: 4_000_000 };
@@ -45,8 +48,10 @@ const REPACK: &str = "pack the archive again, as in: tar --numeric-owner -C FOLD
 pub struct Options {
     /// Extended attributes of the namespace `user.`, without that in their names.
     pub extended: bool,
-    /// The names of owners, for [`Archive::resolve_names`].
+    /// The names of owners, for [`OwnerNames::resolve`].
     pub names: bool,
+    /// The digests of contents, which the GUID of an image is derived from.
+    pub sums: bool,
 }
 
 /// An archive that was read.
@@ -126,8 +131,16 @@ pub fn read(
             let compression = Compression::of(&source.head(MAGIC_BYTES).with_context(cannot)?);
             let progress = report.progress("read-archive", source.size());
             if compression == Compression::None {
-                let entries = Entries::new(source.reader(), LIMITS);
-                return index(entries, source, options).with_context(cannot);
+                let (reader, index) = (source.reader(), Index::new(source, options));
+                let archive = if options.sums {
+                    // All of it passes once.
+                    Prefetch::over(progress.reader(reader), |reader| {
+                        index.take(Entries::new(Stream(reader), LIMITS))
+                    })
+                } else {
+                    index.take(Entries::new(reader, LIMITS))
+                };
+                return archive.with_context(cannot);
             }
             expand(progress.reader(source.reader()), compression, &scratch()?, options).with_context(cannot)
         }
@@ -179,7 +192,7 @@ fn expand(
     let mut length = 0;
     let archive = Prefetch::over(plain, |reader| {
         let kept = Keeping { input: reader, file: SparseFile::new(scratch), length: &mut length };
-        index(Entries::new(kept, LIMITS), place, options)
+        Index::new(place, options).take(Entries::new(kept, LIMITS))
     })?;
     // What is zero at its end was left out.
     scratch.set_len(length).context("cannot write a temporary file")?;
@@ -221,41 +234,49 @@ impl<R: Read> Input for Keeping<'_, R> {
 }
 
 /// Makes a tree of the headers of an archive whose bytes are, or will be, at `place`.
-fn index<R: Input>(mut entries: Entries<R>, place: Source, options: Options) -> Result<Archive> {
-    let mut tree = Tree::new(attributes(0o755, 0, 0, Time::default()));
-    let implied = BTreeSet::from([tree.root()]);
-    let mut index = Index { place, options, implied, names: Vec::new(), bytes: 0, pieces: 0 };
-    let mut members = 0_u64;
-    while let Some(entry) = entries.advance().hint(REPACK)? {
-        members += 1;
-        index
-            .member(&mut tree, &entry)
-            .with_context(|| {
-                format!("tar member {} at byte {} ({})", entry.number, entry.offset, show(&entry.name))
-            })
-            .hint(REPACK)?;
-    }
-    entries.finish().hint("the file is damaged: copy or pack it again")?;
-    if members == 0 {
-        return Err(anyhow!("there is nothing in it")).hint(REPACK);
-    }
-    index.date_implied(&mut tree);
-    Ok(Archive { tree, names: OwnerNames(index.names) })
-}
-
 struct Index {
     place: Source,
     options: Options,
+    tree: Tree,
     /// Folders that the archive has not shown, but something in them.
     implied: BTreeSet<NodeId>,
     names: Vec<Named>,
     /// Bytes of names and extended attributes, and pieces of sparse files, so far.
     bytes: usize,
     pieces: usize,
+    /// Memory for the digests of files.
+    blocks: Blocks,
+    buffer: Vec<u8>,
 }
 
 impl Index {
-    fn member(&mut self, tree: &mut Tree, entry: &Entry) -> Result<()> {
+    fn new(place: Source, options: Options) -> Index {
+        let tree = Tree::new(attributes(0o755, 0, 0, Time::default()));
+        let implied = BTreeSet::from([tree.root()]);
+        let (names, blocks, buffer) = (Vec::new(), Blocks::default(), Vec::new());
+        Index { place, options, tree, implied, names, bytes: 0, pieces: 0, blocks, buffer }
+    }
+
+    /// Takes all members.
+    fn take<R: Input>(mut self, mut entries: Entries<R>) -> Result<Archive> {
+        let mut members = 0_u64;
+        while let Some(entry) = entries.advance().hint(REPACK)? {
+            members += 1;
+            self.member(&mut entries, &entry)
+                .with_context(|| {
+                    format!("tar member {} at byte {} ({})", entry.number, entry.offset, show(&entry.name))
+                })
+                .hint(REPACK)?;
+        }
+        entries.finish().hint("the file is damaged: copy or pack it again")?;
+        if members == 0 {
+            return Err(anyhow!("there is nothing in it")).hint(REPACK);
+        }
+        self.date_implied();
+        Ok(Archive { tree: self.tree, names: OwnerNames(self.names) })
+    }
+
+    fn member<R: Input>(&mut self, entries: &mut Entries<R>, entry: &Entry) -> Result<()> {
         let (header, extensions) = (&entry.header, &entry.extensions);
         // The label of a volume is no file.
         if entry.kind().as_byte() == b'V' {
@@ -270,8 +291,8 @@ impl Index {
                 "the archive has more than {NAMES_LIMIT} bytes of names, or {PIECES_LIMIT} pieces of files"
             );
         }
-        let kind = self.kind(entry)?;
-        let Some(kind) = kind else { return self.link(tree, entry, &path) };
+        let kind = self.kind(entries, entry)?;
+        let Some(kind) = kind else { return self.link(entry, &path) };
         let owner = |given: Option<u32>, in_header: io::Result<u64>| -> Result<u32> {
             let number = given.map_or_else(|| in_header, |number| Ok(number.into()))?;
             match u32::try_from(number).ok().filter(|&number| number <= OWNER_LIMIT) {
@@ -285,12 +306,12 @@ impl Index {
         let time = Time { seconds, nanoseconds: 0 };
         let (uid, gid) = (owner(extensions.uid, header.uid())?, owner(extensions.gid, header.gid())?);
         let attributes = attributes(mode, uid, gid, time);
-        let node = self.put(tree, &path, attributes, kind)?;
+        let node = self.put(&path, attributes, kind)?;
         if self.options.extended {
             for (name, value) in &extensions.extended {
                 let short = name.strip_prefix(USER_ATTRIBUTES).filter(|short| !short.is_empty());
                 if let Some(short) = short {
-                    tree.extended_mut(node).insert(short.to_vec(), Arc::new(value.clone()));
+                    self.tree.extended_mut(node).insert(short.to_vec(), Arc::new(value.clone()));
                 }
             }
         }
@@ -314,7 +335,7 @@ impl Index {
     }
 
     /// What a member is; `None` for another name of one before.
-    fn kind(&self, entry: &Entry) -> Result<Option<Kind>> {
+    fn kind<R: Input>(&mut self, entries: &mut Entries<R>, entry: &Entry) -> Result<Option<Kind>> {
         let device = || -> Result<Device> {
             let (header, extensions) = (&entry.header, &entry.extensions);
             // The header has no room for large numbers.
@@ -333,7 +354,13 @@ impl Index {
             EntryType::Regular if entry.name.ends_with(b"/") => Kind::Directory(BTreeMap::new()),
             EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
                 let stored = self.place.slice(entry.contents, entry.map.stored());
-                Kind::File(Arc::new(Stored { bytes: stored, map: entry.map.clone() }))
+                let stored = Stored { bytes: stored, map: entry.map.clone() };
+                if self.options.sums {
+                    let sum = self.sum(entries, &entry.map)?;
+                    Kind::File(Arc::new(Summed::new(stored, sum)))
+                } else {
+                    Kind::File(Arc::new(stored))
+                }
             }
             EntryType::Symlink => Kind::Symlink(entry.target()?),
             EntryType::Link => return Ok(None),
@@ -344,19 +371,28 @@ impl Index {
         }))
     }
 
-    fn link(&mut self, tree: &mut Tree, entry: &Entry, path: &[&[u8]]) -> Result<()> {
+    /// The digest of the contents that come now.
+    fn sum<R: Input>(&mut self, entries: &mut Entries<R>, map: &SparseMap) -> Result<sum::Sum, TarProblem> {
+        let Index { blocks, buffer, .. } = self;
+        let give = |taker: Taker<'_>| give(map, buffer, |_, buffer| entries.read_stored(buffer), taker);
+        sum::passing(map.size(), blocks, give).map_err(TarProblem::of)
+    }
+
+    fn link(&mut self, entry: &Entry, path: &[&[u8]]) -> Result<()> {
         let target = entry.target()?;
+        let tree = &self.tree;
         let known = find(tree, tree.root(), &clean(&target)?.join(&b'/'));
         let known = known.filter(|&node| !matches!(tree.node(node).kind, Kind::Directory(_)));
         let known = known.with_context(|| {
             format!("it is another name of {}, which is no file before it in the archive", show(&target))
         })?;
         let Some((name, above)) = path.split_last() else { bail!("the name is not usable") };
-        let folder = self.folder(tree, above)?;
-        Ok(tree.link(folder, name, known)?)
+        let folder = self.folder(above)?;
+        Ok(self.tree.link(folder, name, known)?)
     }
 
-    fn put(&mut self, tree: &mut Tree, path: &[&[u8]], attributes: Attributes, kind: Kind) -> Result<NodeId> {
+    fn put(&mut self, path: &[&[u8]], attributes: Attributes, kind: Kind) -> Result<NodeId> {
+        let tree = &mut self.tree;
         let is_folder = matches!(kind, Kind::Directory(_));
         let before = path.iter().try_fold(tree.root(), |at, name| match &tree.node(at).kind {
             Kind::Directory(entries) => entries.get(*name).copied(),
@@ -372,12 +408,13 @@ impl Index {
             return Ok(before);
         }
         let Some((name, above)) = path.split_last() else { bail!("the top of the archive is no folder") };
-        let folder = self.folder(tree, above)?;
-        Ok(tree.add(folder, name, attributes, kind)?)
+        let folder = self.folder(above)?;
+        Ok(self.tree.add(folder, name, attributes, kind)?)
     }
 
     /// The folder at a path; those that the archive has not shown are made.
-    fn folder(&mut self, tree: &mut Tree, path: &[&[u8]]) -> Result<NodeId> {
+    fn folder(&mut self, path: &[&[u8]]) -> Result<NodeId> {
+        let tree = &mut self.tree;
         let mut at = tree.root();
         for name in path {
             let next = match &tree.node(at).kind {
@@ -399,7 +436,8 @@ impl Index {
     }
 
     /// Gives folders that the archive does not show the time of the newest thing in them, in whatever order it shows those.
-    fn date_implied(&self, tree: &mut Tree) {
+    fn date_implied(&mut self) {
+        let tree = &mut self.tree;
         let mut newest: HashMap<NodeId, Time> = HashMap::new();
         let steps: Vec<(NodeId, NodeId)> = tree.walk().map(|step| (step.directory, step.node)).collect();
         // Backwards, so that what is in a folder comes before it.
@@ -450,23 +488,42 @@ impl Content for Stored {
     }
 
     fn give(&self, sink: &mut dyn FnMut(u64, &[u8]) -> io::Result<()>) -> io::Result<()> {
-        let mut buffer = vec![0; usize::try_from(self.map.stored()).unwrap_or(CHUNK).min(CHUNK)];
-        let mut stored = 0;
-        for range in self.map.ranges() {
-            let mut at = range.start;
-            while at < range.end {
-                let length = usize::try_from(range.end - at).unwrap_or(CHUNK).min(buffer.len());
-                if self.bytes.read_up_to(stored, &mut buffer[..length])? < length {
-                    return Err(Unreadable::error(
-                        "the archive became shorter while the image was made",
-                        "nothing may change the archive meanwhile: work on a copy",
-                    ));
-                }
-                sink(at, &buffer[..length])?;
-                at += length as u64;
-                stored += length as u64;
-            }
-        }
-        Ok(())
+        let read = |at, buffer: &mut [u8]| match self.bytes.read_up_to(at, buffer)? {
+            0 => Err(Unreadable::error(
+                "the archive became shorter while the image was made",
+                "nothing may change the archive meanwhile: work on a copy",
+            )),
+            got => Ok(got),
+        };
+        give(&self.map, &mut Vec::new(), read, sink)
     }
+}
+
+/// What takes pieces of contents with their offsets.
+type Taker<'a> = &'a mut dyn FnMut(u64, &[u8]) -> io::Result<()>;
+
+/// Gives the contents of a file to `taker`, as [`Content::give`] does. `read` reads stored bytes from a place among them on, at least
+/// one, and is asked for all of them in order.
+fn give(
+    map: &SparseMap,
+    buffer: &mut Vec<u8>,
+    mut read: impl FnMut(u64, &mut [u8]) -> io::Result<usize>,
+    taker: Taker<'_>,
+) -> io::Result<()> {
+    let length = usize::try_from(map.stored()).unwrap_or(CHUNK).min(CHUNK);
+    if buffer.len() < length {
+        buffer.resize(length, 0);
+    }
+    let mut stored = 0;
+    for range in map.ranges() {
+        let mut at = range.start;
+        while at < range.end {
+            let length = usize::try_from(range.end - at).unwrap_or(CHUNK).min(buffer.len());
+            let got = read(stored, &mut buffer[..length])?;
+            taker(at, &buffer[..got])?;
+            at += got as u64;
+            stored += got as u64;
+        }
+    }
+    Ok(())
 }

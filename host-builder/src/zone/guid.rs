@@ -3,7 +3,8 @@
 //! It stands in every record of a stream and so has to be known before the first byte is written. It has 64 bits, and anybody may
 //! give any other: what it must do is to differ between images that differ.
 
-use std::io;
+use std::hash::Hasher;
+use std::io::{self, Write};
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -11,27 +12,18 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::{Context, Result};
 use kiln_zstream::fs::tree::{Content, Kind, NodeId, Tree};
 use kiln_zstream::fs::{Blocks, FileSystemOptions, write_outline};
-use sha1::{Digest, Sha1};
-use sha2::Sha256;
+use twox_hash::XxHash64;
 
 use super::image::explained;
-use crate::digest::Hashing;
+use super::sum::{self, Sum};
 use crate::report::{Progress, Report};
 
 /// Files that a thread takes at once: neighbours, so that what is read stays nearly in order.
 const AT_ONCE: usize = 16;
-/// The largest block, in bytes, of which contents are looked at for zeros.
-const BLOCK: u64 = 128 << 10;
-/// A multiple of which blocks are.
-const SECTOR: u64 = 512;
-
-/// The digest of the contents of a file.
-type Sum = [u8; 20];
-
 /// The GUID of an image of this tree on an origin of that GUID, 0 for none: of the digest of the stream with holes for files and the
 /// GUID in `options`, the origin's GUID, and the digests of all files.
 ///
-/// Contents are read once, by `jobs` threads.
+/// Contents whose digests are not [known](sum::known) are read once, by `jobs` threads.
 ///
 /// # Errors
 /// Contents cannot be read, or the tree is none that a file system could hold.
@@ -42,20 +34,36 @@ pub fn derive(
     jobs: NonZeroUsize,
     report: &Report,
 ) -> Result<u64> {
-    let sink = Hashing::<_, Sha256>::new(io::sink());
-    let (sink, _) = write_outline(sink, tree, options).map_err(|error| explained(error.into()))?;
-    let mut sum = sink.sum;
-    sum.update(origin.to_le_bytes());
+    let (Digesting(mut sum), _) = write_outline(Digesting(XxHash64::default()), tree, options)
+        .map_err(|error| explained(error.into()))?;
+    sum.write(&origin.to_le_bytes());
 
     let files = files(tree);
-    let bytes = files.iter().map(|(_, contents)| contents.size()).fold(0, u64::saturating_add);
+    let bytes = files.iter().map(|(_, contents)| unknown(*contents)).fold(0, u64::saturating_add);
     let progress = report.progress("derive-guid", bytes);
     for (_, digest) in digests(tree, &files, jobs, &progress)? {
-        sum.update(digest);
+        sum.write(&digest.to_le_bytes());
     }
-    let digest = sum.finalize();
-    let guid = u64::from_be_bytes(*digest.first_chunk().expect("a SHA-256 has 32 bytes"));
-    Ok(guid.max(1))
+    Ok(sum.finish().max(1))
+}
+
+/// The digest of all that is written to it.
+struct Digesting(XxHash64);
+
+impl Write for Digesting {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        self.0.write(buffer);
+        Ok(buffer.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// How many bytes of contents have to be read for their digest.
+fn unknown(contents: &dyn Content) -> u64 {
+    if sum::known(contents).is_some() { 0 } else { contents.size() }
 }
 
 /// The files of a tree in the order of their first names, each once.
@@ -91,7 +99,8 @@ fn digests(
                 return Ok(done);
             }
             for (number, &(node, contents)) in (start..end).zip(&files[start..end]) {
-                let digest = digest(contents, &mut blocks).map_err(|error| {
+                let digest = sum::known(contents).map_or_else(|| sum::of(contents, &mut blocks), Ok);
+                let digest = digest.map_err(|error| {
                     // The others need not go on.
                     next.store(files.len(), Ordering::Relaxed);
                     let path = tree.path(node);
@@ -99,7 +108,7 @@ fn digests(
                     explained(error.context(format!("cannot read {}", String::from_utf8_lossy(&path))))
                 });
                 done.push((number, digest?));
-                progress.lock().unwrap_or_else(PoisonError::into_inner).add(contents.size());
+                progress.lock().unwrap_or_else(PoisonError::into_inner).add(unknown(contents));
             }
         }
     };
@@ -111,18 +120,6 @@ fn digests(
     let mut digests = parts.concat();
     digests.sort_unstable_by_key(|&(number, _)| number);
     Ok(digests)
-}
-
-/// The digest of contents: of all blocks that are not zeros, and where they are, since it is all one whether zeros are stored.
-fn digest(contents: &dyn Content, blocks: &mut Blocks) -> io::Result<Sum> {
-    let mut sum = Sha1::new();
-    let size = contents.size().next_multiple_of(SECTOR).clamp(SECTOR, BLOCK) as u32;
-    blocks.of(contents, size, |offset, block| {
-        sum.update(offset.to_le_bytes());
-        sum.update(block);
-        Ok(())
-    })?;
-    Ok(sum.finalize().into())
 }
 
 #[cfg(test)]

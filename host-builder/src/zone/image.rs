@@ -1,7 +1,7 @@
 //! A tree becomes the file of an image: a compressed stream of one snapshot, with its digests.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::num::NonZeroUsize;
 
 use anyhow::{Context, Result, anyhow};
@@ -16,8 +16,8 @@ use super::guid;
 use super::stream::ImageTree;
 use crate::behind::{Behind, Both};
 use crate::compression::{self, Compression as Kind};
-use crate::contents::source::Source;
 use crate::digest::{Hashing, hex};
+use crate::direct::Direct;
 use crate::jobs;
 use crate::prefetch::Prefetch;
 use crate::report::{Hint, Report, with_hint};
@@ -168,7 +168,7 @@ pub fn write(
     let name = output.target().display().to_string();
     let cannot_write = || format!("cannot write {name}");
     let progress = report.progress("write-image", contents_of(tree));
-    let ((packed, sum), file) = Behind::over(output.file_mut(), |file| {
+    let ((packed, sum), file) = Behind::over(Direct::new(output.file()), |file| {
         Behind::over(digest(), |sum| -> Result<(Option<String>, Summary)> {
             let mut packed = compression.writer(Both(file, sum)).with_context(cannot_write)?;
             let (stream_sum, stream) = if compression == Compression::None {
@@ -215,26 +215,28 @@ pub fn verify(file: &File, compression: Compression, written: &Written, report: 
 
 fn read_back(file: &File, compression: Compression, written: &Written, report: &Report) -> Result<()> {
     let hint = "the disk or the memory of this machine may be at fault: build the image again";
-    let source = Source::file(file.try_clone().context("cannot read the image back")?);
-    let source = source.context("cannot read the image back")?;
-    let progress = report.progress("verify-image", source.size());
-    let mut expanded = compression::Reader::new(progress.reader(source.reader()), compression.kind());
-    let mut end = None;
-    let rest = Prefetch::over(&mut expanded, |reader| -> Result<u64> {
-        let mut stream = StreamReader::new(reader);
-        while let Some(record) = stream.next_record()? {
-            if let Record::End { checksum } = record {
-                end = Some(checksum);
-            }
-        }
-        // To its end, where the compression has a checksum of its own.
-        Ok(io::copy(&mut stream.into_inner(), &mut io::sink())?)
+    let progress = report.progress("verify-image", written.size);
+    let read = Prefetch::over(progress.reader(Direct::new(file)), |packed| match compression.kind() {
+        Kind::None => checksum(packed),
+        kind => Prefetch::over(compression::Reader::new(packed, kind), checksum),
     });
-    let rest = rest.context("the image cannot be read back").hint(hint)?;
+    let (end, rest) = read.context("the image cannot be read back").hint(hint)?;
     if end != Some(written.stream.checksum) || rest > 0 {
         return Err(anyhow!("the image is not what was written")).hint(hint);
     }
     Ok(())
+}
+
+/// The checksum of a stream, and how many bytes follow it.
+fn checksum(stream: impl Read) -> Result<(Option<[u64; 4]>, u64)> {
+    let (mut stream, mut end) = (StreamReader::new(stream), None);
+    while let Some(record) = stream.next_record()? {
+        if let Record::End { checksum } = record {
+            end = Some(checksum);
+        }
+    }
+    // To its end, where the compression has a checksum of its own.
+    Ok((end, io::copy(&mut stream.into_inner(), &mut io::sink())?))
 }
 
 /// Contents that could not be read where the tree was made from. Errors of this kind say what to do about it themselves.

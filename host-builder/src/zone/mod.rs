@@ -22,3 +22,4 @@ pub mod needs;
 pub mod origin;
 pub mod owners;
 pub mod stream;
+mod sum;

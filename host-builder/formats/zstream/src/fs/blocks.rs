@@ -20,6 +20,20 @@ impl Blocks {
         &mut self,
         contents: &dyn Content,
         block_size: u32,
+        sink: impl FnMut(u64, &[u8]) -> io::Result<()>,
+    ) -> io::Result<()> {
+        self.cut(contents.size(), block_size, |taker| contents.give(taker), sink)
+    }
+
+    /// Like [`of`](Blocks::of), of contents of this length that come by once: `give` gives them as [`Content::give`] does.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn cut(
+        &mut self,
+        length: u64,
+        block_size: u32,
+        give: impl FnOnce(&mut dyn FnMut(u64, &[u8]) -> io::Result<()>) -> io::Result<()>,
         mut sink: impl FnMut(u64, &[u8]) -> io::Result<()>,
     ) -> io::Result<()> {
         let size = block_size as usize;
@@ -28,8 +42,8 @@ impl Blocks {
         let block = &mut self.block;
         // The block that is being filled, and where the contents given so far end.
         let (mut filling, mut end) = (None, 0);
-        contents.give(&mut |offset, piece| {
-            let after = offset.checked_add(piece.len() as u64).filter(|&after| after <= contents.size());
+        give(&mut |offset, piece| {
+            let after = offset.checked_add(piece.len() as u64).filter(|&after| after <= length);
             let after = after.ok_or_else(|| io::Error::other("there is more than its length says"))?;
             if offset < end {
                 return Err(io::Error::other("its contents come out of order"));

@@ -402,7 +402,7 @@ struct Stored<S> {
     size: u64,
 }
 
-impl<S: Store + Send + Sync> Content for Stored<S> {
+impl<S: Store + Send + Sync + 'static> Content for Stored<S> {
     fn size(&self) -> u64 {
         self.size
     }

@@ -1,5 +1,6 @@
 //! A file system as a tree, apart from ZFS and from any machine's files: what a stream is written from and read to.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
@@ -61,7 +62,7 @@ pub struct Attributes {
 }
 
 /// The contents of a file, wherever they are.
-pub trait Content: Send + Sync {
+pub trait Content: Any + Send + Sync {
     /// The length in bytes.
     fn size(&self) -> u64;
 
