@@ -7,6 +7,7 @@ use std::ops::RangeInclusive;
 
 use bzip2::read::MultiBzDecoder;
 use bzip2::write::BzEncoder;
+use kiln_pgzip::Members;
 use lzma_rust2::{XzOptions, XzReader, XzWriterMt};
 
 /// How many first bytes tell the compression.
@@ -227,19 +228,24 @@ impl<W: Write> Writer<W> {
         }))
     }
 
-    /// Compresses what is left, writes everything, and gives the output back, flushed.
+    /// Compresses what is left, writes everything, and gives the output back, flushed; and of gzip, the lengths of its members.
     ///
     /// # Errors
     /// Those of the output.
-    pub fn finish(self) -> io::Result<W> {
+    pub fn finish(self) -> io::Result<(W, Option<Members>)> {
+        let mut members = None;
         let mut output = match self.0 {
             Packer::Plain(output) => output,
-            Packer::Gzip(gzip) => gzip.finish()?.0,
+            Packer::Gzip(gzip) => {
+                let (output, totals) = gzip.finish()?;
+                members = Some(totals.members);
+                output
+            }
             Packer::Bzip2(bzip2) => bzip2.finish()?.into_inner().map_err(io::IntoInnerError::into_error)?,
             Packer::Xz(xz) => xz.finish()?,
         };
         output.flush()?;
-        Ok(output)
+        Ok((output, members))
     }
 }
 
@@ -274,7 +280,7 @@ mod tests {
             writer.write_all(part).unwrap();
             writer.flush().unwrap();
         }
-        writer.finish().unwrap()
+        writer.finish().unwrap().0
     }
 
     fn expanded(bytes: &[u8]) -> io::Result<Vec<u8>> {

@@ -5,6 +5,7 @@ use std::io::{self, Read, Write};
 use std::num::NonZeroUsize;
 
 use anyhow::{Context, Result, anyhow};
+use kiln_pgzip::Members;
 use kiln_zstream::StreamReader;
 use kiln_zstream::fs::objects::DeviceStore;
 use kiln_zstream::fs::tree::{self, Tree};
@@ -130,6 +131,8 @@ pub struct Written {
     pub stream_sha1: String,
     /// What the stream amounts to.
     pub stream: Summary,
+    /// Of gzip, where the members of the file end.
+    members: Option<Members>,
 }
 
 impl Written {
@@ -141,6 +144,7 @@ impl Written {
             guid: 1,
             stream_sha1: "0".repeat(40),
             stream: Summary { records: 0, objects: 0, stream_bytes: 0, checksum: [0; 4] },
+            members: None,
         }
     }
 }
@@ -169,7 +173,7 @@ pub fn write(
     let cannot_write = || format!("cannot write {name}");
     let progress = report.progress("write-image", contents_of(tree));
     let ((packed, sum), file) = Behind::over(Direct::new(output.file()), |file| {
-        Behind::over(digest(), |sum| -> Result<(Option<String>, Summary)> {
+        Behind::over(digest(), |sum| -> Result<_> {
             let mut packed = compression.writer(Both(file, sum)).with_context(cannot_write)?;
             let (stream_sum, stream) = if compression == Compression::None {
                 // The file is the stream, and so is its digest.
@@ -184,15 +188,16 @@ pub fn write(
             };
             let stream =
                 stream.map_err(|error| explained(error.into())).with_context(cannot_write).hint(NO_ROOM)?;
-            packed.finish().with_context(cannot_write).hint(NO_ROOM)?;
-            Ok((stream_sum, stream))
+            let (_, members) = packed.finish().with_context(cannot_write).hint(NO_ROOM)?;
+            Ok((stream_sum, stream, members))
         })
     });
     // When the file could not be written, what came before it saw no more than that.
     file.with_context(cannot_write).hint(NO_ROOM)?;
-    let ((stream_sha1, stream), sum) = (packed?, sum?);
+    let ((stream_sha1, stream, members), sum) = (packed?, sum?);
     let (size, sha1) = (sum.size, hex(&sum.sum.finalize()));
-    Ok(Written { size, stream_sha1: stream_sha1.unwrap_or_else(|| sha1.clone()), sha1, guid, stream })
+    let stream_sha1 = stream_sha1.unwrap_or_else(|| sha1.clone());
+    Ok(Written { size, stream_sha1, sha1, guid, stream, members })
 }
 
 fn digest() -> Hashing<io::Sink, Sha1> {
@@ -216,9 +221,12 @@ pub fn verify(file: &File, compression: Compression, written: &Written, report: 
 fn read_back(file: &File, compression: Compression, written: &Written, report: &Report) -> Result<()> {
     let hint = "the disk or the memory of this machine may be at fault: build the image again";
     let progress = report.progress("verify-image", written.size);
-    let read = Prefetch::over(progress.reader(Direct::new(file)), |packed| match compression.kind() {
-        Kind::None => checksum(packed),
-        kind => Prefetch::over(compression::Reader::new(packed, kind), checksum),
+    let read = Prefetch::over(progress.reader(Direct::new(file)), |packed| {
+        match (&written.members, compression.kind()) {
+            (Some(members), _) => members.expand(packed, compression.jobs(), checksum),
+            (None, Kind::None) => checksum(packed),
+            (None, kind) => Prefetch::over(compression::Reader::new(packed, kind), checksum),
+        }
     });
     let (end, rest) = read.context("the image cannot be read back").hint(hint)?;
     if end != Some(written.stream.checksum) || rest > 0 {

@@ -8,10 +8,12 @@
 
 mod error;
 mod header;
+mod members;
 mod reader;
 mod writer;
 
 pub use error::{Error, ErrorKind};
 pub use header::looks_like_gzip;
+pub use members::{Members, MembersReader};
 pub use reader::Reader;
 pub use writer::{Options, Totals, Writer};

@@ -10,6 +10,8 @@ use std::thread::{self, JoinHandle};
 
 use libdeflater::{CompressionLvl, Compressor};
 
+use crate::members::Members;
+
 /// Members beyond one per thread that may be under way. They keep the threads busy while the caller is not writing.
 const AHEAD: usize = 4;
 
@@ -32,14 +34,14 @@ impl Default for Options {
 }
 
 /// What a finished file amounts to.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Totals {
     /// Bytes that were compressed.
     pub bytes_in: u64,
     /// Bytes of the gzip file.
     pub bytes_out: u64,
     /// Members of the gzip file.
-    pub members: u64,
+    pub members: Members,
 }
 
 /// Compresses what is written to it and passes that on to `output`, in order and on the thread that writes.
@@ -120,7 +122,10 @@ impl<W: Write> Writer<W> {
             spare: Vec::new(),
             pending: VecDeque::new(),
             workers: Workers::start(threads, level)?,
-            totals: Totals::default(),
+            totals: Totals {
+                members: Members { size: options.member_size, ..Members::default() },
+                ..Totals::default()
+            },
         })
     }
 
@@ -163,7 +168,8 @@ impl<W: Write> Writer<W> {
             output.write_all(&member.output[..member.length])?;
         }
         self.totals.bytes_out += member.length as u64;
-        self.totals.members += 1;
+        let length = u32::try_from(member.length);
+        self.totals.members.lengths.push(length.expect("2^30 bytes never become 2^32"));
         member.input.clear();
         self.spare.push(member);
         Ok(())

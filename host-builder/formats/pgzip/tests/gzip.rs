@@ -50,7 +50,10 @@ fn sample(length: usize) -> Vec<u8> {
 fn output_is_the_same_for_every_number_of_threads() {
     let data = sample(3_000_000);
     let (expected, totals) = compress(&data, options(6, 1, 100_000));
-    assert_eq!(totals, Totals { bytes_in: 3_000_000, bytes_out: expected.len() as u64, members: 30 });
+    assert_eq!(
+        (totals.bytes_in, totals.bytes_out, totals.members.count()),
+        (3_000_000, expected.len() as u64, 30)
+    );
     for threads in [2, 3, 8] {
         assert!(compress(&data, options(6, threads, 100_000)).0 == expected, "{threads} threads");
     }
@@ -69,7 +72,7 @@ fn output_is_the_same_for_every_number_of_threads() {
 #[test]
 fn headers_tell_nothing_of_time_and_place() {
     let (bytes, totals) = compress(&[7; 2500], options(6, 2, 1000));
-    assert_eq!(totals.members, 3);
+    assert_eq!(totals.members.count(), 3);
     let mut members = 0;
     let mut rest = &bytes[..];
     while !rest.is_empty() {
@@ -96,10 +99,10 @@ fn flush_passes_on_whole_members_only() {
 #[test]
 fn nothing_makes_one_empty_member() {
     let (bytes, totals) = compress(&[], Options::default());
-    assert_eq!((totals.bytes_in, totals.members), (0, 1));
+    assert_eq!((totals.bytes_in, totals.members.count()), (0, 1));
     assert_eq!(expand(&bytes).unwrap(), [0_u8; 0]);
     // And a last member that is full is not followed by an empty one.
-    assert_eq!(compress(&[1; 2000], options(6, 1, 1000)).1.members, 2);
+    assert_eq!(compress(&[1; 2000], options(6, 1, 1000)).1.members.count(), 2);
 }
 
 #[test]
@@ -325,7 +328,7 @@ proptest! {
     ) {
         let member_size = member_size.max(data.len() / 50 + 1);
         let (bytes, totals) = compress(&data, options(level, threads, member_size));
-        prop_assert_eq!(totals.members, data.len().div_ceil(member_size).max(1) as u64);
+        prop_assert_eq!(totals.members.count(), data.len().div_ceil(member_size).max(1) as u64);
         prop_assert_eq!(totals.bytes_out, bytes.len() as u64);
         let mut reader = Reader::new(&bytes[..]);
         let mut expanded = Vec::new();
@@ -366,4 +369,59 @@ proptest! {
             prop_assert!(Error::of(&error).is_some());
         }
     }
+}
+
+/// What the members of a file hold, expanded by so many threads.
+fn expand_members(data: &[u8], members: &kiln_pgzip::Members, threads: usize) -> io::Result<Vec<u8>> {
+    members.expand(data, NonZeroUsize::new(threads).unwrap(), |mut reader| {
+        let mut expanded = Vec::new();
+        reader.read_to_end(&mut expanded).map(|_| expanded)
+    })
+}
+
+#[test]
+fn threads_expand_the_members_of_what_was_written() {
+    for length in [0, 1, 100_000, 100_001, 3_000_000] {
+        let data = sample(length);
+        let (file, totals) = compress(&data, options(1, 2, 100_000));
+        for threads in [1, 2, 8] {
+            assert!(expand_members(&file, &totals.members, threads).unwrap() == data, "{threads} threads");
+        }
+    }
+}
+
+#[test]
+fn threads_notice_damage_where_it_is_and_what_is_missing_or_too_much() {
+    let data = sample(1_000_000);
+    let (file, totals) = compress(&data, options(1, 2, 100_000));
+    let failure = |file: &[u8]| {
+        let error = expand_members(file, &totals.members, 3).expect_err("damaged data to be noticed");
+        let error = *Error::of(&error).expect("an error of this crate");
+        (error.kind(), error.offset())
+    };
+    let mut last = 0;
+    for at in (0..file.len()).step_by(3331) {
+        let mut damaged = file.clone();
+        damaged[at] ^= 0x10;
+        // A byte of a header may say what nobody needs to know.
+        if let Err(error) = expand_members(&damaged, &totals.members, 3) {
+            let error = *Error::of(&error).unwrap();
+            assert!(error.kind() == ErrorKind::BadData && error.offset() <= at as u64, "{error}");
+            last = at;
+        }
+    }
+    assert!(last > file.len() / 2);
+    assert_eq!(failure(&file[..file.len() - 1]).0, ErrorKind::Truncated);
+    assert_eq!(failure(&[&file[..], b"x"].concat()), (ErrorKind::BadData, file.len() as u64));
+}
+
+#[test]
+fn whoever_reads_members_may_stop() {
+    let data = sample(3_000_000);
+    let (file, totals) = compress(&data, options(1, 2, 10_000));
+    let first = totals.members.expand(&file[..], NonZeroUsize::new(2).unwrap(), |mut reader| {
+        let mut byte = [0];
+        reader.read_exact(&mut byte).map(|()| byte[0])
+    });
+    assert_eq!(first.unwrap(), data[0]);
 }
