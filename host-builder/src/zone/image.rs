@@ -197,7 +197,7 @@ pub fn write(
     let ((stream_sha1, stream, members), sum) = (packed?, sum?);
     let (size, sha1) = (sum.size, hex(&sum.sum.finalize()));
     let stream_sha1 = stream_sha1.unwrap_or_else(|| sha1.clone());
-    Ok(Written { size, stream_sha1, sha1, guid, stream, members })
+    Ok(Written { size, sha1, guid, stream_sha1, stream, members })
 }
 
 fn digest() -> Hashing<io::Sink, Sha1> {
