@@ -233,6 +233,20 @@ mod tests {
     }
 
     #[test]
+    fn digests_that_are_known_are_those_that_would_be_taken() {
+        let summed = |contents: Vec<u8>| -> Arc<dyn Content> {
+            let sum = sum::of(&contents, &mut Blocks::default()).unwrap();
+            Arc::new(sum::Summed::new(contents, sum))
+        };
+        let other: Arc<dyn Content> = Arc::new(b"other".to_vec());
+        let known = tree(vec![summed(bytes()), Arc::clone(&other)]);
+        assert_eq!(guid(&known), guid(&tree(vec![Arc::new(bytes()), other])));
+        // They are believed: nothing is read again.
+        let believed = tree(vec![Arc::new(sum::Summed::new(Broken, 7))]);
+        assert!(try_guid(&believed, 0, 1).is_ok());
+    }
+
+    #[test]
     fn contents_that_cannot_be_read_are_named() {
         let error = try_guid(&tree(vec![Arc::new(b"1".to_vec()), Arc::new(Broken)]), 0, 2).unwrap_err();
         let words = format!("{error:#}");
