@@ -1,9 +1,9 @@
 //! A tar archive as a tree, in one pass.
 //!
-//! An archive that lies in a file uncompressed stays there. Any other is expanded into a temporary file once, and while that happens
-//! its headers become the tree; contents are read later, where they are needed, but for their digests, which are taken while they pass.
-//! What a build may not take is refused here with the
-//! member's name: names that lead out, members in each other's place, links to what is not there.
+//! An archive that lies in a file uncompressed stays there. Any other is expanded into a temporary file once. Meanwhile its headers
+//! become the tree, and contents are digested as they pass, for the GUID of an image; they are read again where they are needed.
+//! What a build may not take is refused here with the member's name: names that lead out, members in each other's place, links to
+//! what is not there.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::{self, File};
