@@ -14,7 +14,7 @@ const BLOCK: u64 = 128 << 10;
 const SECTOR: u64 = 512;
 
 /// A digest of 64 bits, as many as a GUID has: it tells contents apart that nobody has made to look alike. Who wants two images to
-/// share a GUID may just say so, and a cryptographic digest would take most of the time of making one.
+/// share a GUID may just say so, and a cryptographic digest takes several times as long.
 pub type Sum = u64;
 
 /// The digest of contents: of all blocks that are not zeros, and where they are, since it is all one whether zeros are stored.
