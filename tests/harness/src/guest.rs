@@ -222,7 +222,7 @@ impl Guest {
         let qemu = tools::find("qemu-system-x86_64").context("qemu-system-x86_64 is missing")?;
         // Without no_timer_check the kernel counts ticks while it starts, and panics when a busy host lets some of them
         // pass. The time-stamp counter is the host's, and the same on all processors; without it every look at the clock
-        // is a message to QEMU, and ZFS, which looks often, takes twice as long.
+        // is a message to QEMU, and ZFS, which looks often, takes much longer.
         let mut arguments =
             "console=ttyS0 quiet loglevel=4 panic=-1 mitigations=off tsc=reliable no_timer_check \
                              random.trust_cpu=on net.ifnames=0 nokaslr"
