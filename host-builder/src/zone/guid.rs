@@ -4,41 +4,43 @@
 //! give any other: what it must do is to differ between images that differ.
 
 use std::hash::Hasher;
-use std::io::{self, Write};
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result};
-use kiln_zstream::fs::tree::{Content, Kind, NodeId, Tree};
-use kiln_zstream::fs::{Blocks, FileSystemOptions, write_outline};
+use kiln_zstream::fs::tree::{Attributes, Content, Device, Kind, Node, NodeId, Time, Tree};
+use kiln_zstream::fs::{Ace, Blocks, Version};
 use twox_hash::XxHash64;
 
-use super::image::explained;
+use super::image::{Snapshot, explained};
 use super::sum::{self, Sum};
 use crate::report::{Progress, Report};
 
 /// Files that a thread takes at once: neighbours, so that what is read stays nearly in order.
 const AT_ONCE: usize = 16;
-/// The GUID of an image of this tree on an origin of that GUID, 0 for none: of the digest of the stream with holes for files and the
-/// GUID in `options`, the origin's GUID, and the digests of all files.
+
+/// Another kiln may make other bytes of the same tree, and an increment on one of them would ruin the other.
+const MAKER: &str = concat!("kiln ", env!("CARGO_PKG_VERSION"));
+
+/// The GUID of an image of this tree on an origin of that GUID, 0 for none: of a digest of all that the tree says and of the snapshot
+/// but for its GUID, and the digests of all files.
 ///
 /// Contents whose digests are not [known](sum::known) are read once, by `jobs` threads.
 ///
 /// # Errors
-/// Contents cannot be read, or the tree is none that a file system could hold.
+/// Contents cannot be read.
 pub fn derive(
     tree: &Tree,
     origin: u64,
-    options: &FileSystemOptions,
+    snapshot: &Snapshot,
     jobs: NonZeroUsize,
     report: &Report,
 ) -> Result<u64> {
-    let (Digesting(mut sum), _) = write_outline(Digesting(XxHash64::default()), tree, options)
-        .map_err(|error| explained(error.into()))?;
-    sum.write(&origin.to_le_bytes());
+    let mut outline = Outline::new(origin, snapshot);
+    let files = outline.take(tree)?;
+    let mut sum = outline.sum;
 
-    let files = files(tree);
     let bytes = files.iter().map(|(_, contents)| unknown(*contents)).fold(0, u64::saturating_add);
     let progress = report.progress("derive-guid", bytes);
     for (_, digest) in digests(tree, &files, jobs, &progress)? {
@@ -47,37 +49,122 @@ pub fn derive(
     Ok(sum.finish().max(1))
 }
 
-/// The digest of all that is written to it.
-struct Digesting(XxHash64);
+/// The digest of all that is no file's contents. Texts have their lengths before them, so that none can pass for another.
+struct Outline {
+    sum: XxHash64,
+    /// What is to be digested next.
+    bytes: Vec<u8>,
+    /// Memory for the digests of extended attributes.
+    blocks: Blocks,
+}
 
-impl Write for Digesting {
-    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        self.0.write(buffer);
-        Ok(buffer.len())
+impl Outline {
+    fn new(origin: u64, snapshot: &Snapshot) -> Outline {
+        let Snapshot { name, creation_time, guid: _, version } = snapshot;
+        let mut outline = Outline { sum: XxHash64::default(), bytes: Vec::new(), blocks: Blocks::default() };
+        outline.text(MAKER.as_bytes());
+        outline.text(name.as_bytes());
+        outline.number(*creation_time);
+        outline.number(match version {
+            Version::Four => 4,
+            Version::Five => 5,
+        });
+        outline.number(origin);
+        outline
     }
 
-    fn flush(&mut self) -> io::Result<()> {
+    /// Takes a tree, and gives its files in the order of their first names, each once.
+    fn take<'tree>(&mut self, tree: &'tree Tree) -> Result<Vec<(NodeId, &'tree dyn Content)>> {
+        // Nodes by the order in which they are met, which shows in the numbers of objects.
+        let mut met = vec![None; tree.len()];
+        let (mut count, mut files) = (0_u64, Vec::new());
+        self.node(tree, tree.root())?;
+        for step in tree.walk() {
+            self.number(step.depth as u64);
+            self.text(step.name);
+            let first = &mut met[step.node.index()];
+            if let Some(first) = *first {
+                self.number(first);
+            } else {
+                count += 1;
+                *first = Some(count);
+                self.number(0);
+                self.node(tree, step.node)?;
+                if let Kind::File(contents) = &tree.node(step.node).kind {
+                    files.push((step.node, &**contents));
+                }
+            }
+            self.digest();
+        }
+        self.digest();
+        Ok(files)
+    }
+
+    fn node(&mut self, tree: &Tree, id: NodeId) -> Result<()> {
+        let Node { attributes, kind, extended, acl } = tree.node(id);
+        self.number(kind.code().into());
+        match kind {
+            // What they hold are steps of the walk.
+            Kind::Directory(_) | Kind::Fifo | Kind::Socket | Kind::Door => {}
+            Kind::File(contents) => self.number(contents.size()),
+            Kind::Symlink(target) => self.text(target),
+            Kind::CharacterDevice(Device { major, minor }) | Kind::BlockDevice(Device { major, minor }) => {
+                self.number((*major).into());
+                self.number((*minor).into());
+            }
+        }
+        let Attributes { permissions, uid, gid, accessed, modified, changed, created } = *attributes;
+        for number in [permissions.into(), uid, gid] {
+            self.number(number.into());
+        }
+        for Time { seconds, nanoseconds } in [accessed, modified, changed, created] {
+            self.number(seconds as u64);
+            self.number(nanoseconds.into());
+        }
+        self.number(extended.len() as u64);
+        for (name, value) in extended {
+            self.text(name);
+            self.number(value.size());
+            let digest = sum::of(&**value, &mut self.blocks).map_err(|error| unreadable(tree, id, error))?;
+            self.number(digest);
+        }
+        self.number(acl.as_ref().map_or(0, |list| list.len() as u64 + 1));
+        for entry in acl.iter().flatten() {
+            let Ace { kind, flags, mask, who, object } = *entry;
+            for number in [kind.into(), flags.into(), mask] {
+                self.number(number.into());
+            }
+            self.text(who.map(u64::to_le_bytes).as_ref().map_or(&[], |who| who));
+            self.text(object.as_ref().map_or(&[], |object| object));
+        }
         Ok(())
     }
+
+    fn digest(&mut self) {
+        self.sum.write(&self.bytes);
+        self.bytes.clear();
+    }
+
+    fn number(&mut self, number: u64) {
+        self.bytes.extend_from_slice(&number.to_le_bytes());
+    }
+
+    fn text(&mut self, text: &[u8]) {
+        self.number(text.len() as u64);
+        self.bytes.extend_from_slice(text);
+    }
+}
+
+/// Contents that cannot be read, with their path.
+fn unreadable(tree: &Tree, node: NodeId, error: std::io::Error) -> anyhow::Error {
+    let path = tree.path(node);
+    let error = anyhow::Error::new(error);
+    explained(error.context(format!("cannot read {}", String::from_utf8_lossy(&path))))
 }
 
 /// How many bytes of contents have to be read for their digest.
 fn unknown(contents: &dyn Content) -> u64 {
     if sum::known(contents).is_some() { 0 } else { contents.size() }
-}
-
-/// The files of a tree in the order of their first names, each once.
-fn files(tree: &Tree) -> Vec<(NodeId, &dyn Content)> {
-    let mut met = vec![false; tree.len()];
-    let mut files = Vec::new();
-    for step in tree.walk() {
-        if let Kind::File(contents) = &tree.node(step.node).kind
-            && !std::mem::replace(&mut met[step.node.index()], true)
-        {
-            files.push((step.node, &**contents));
-        }
-    }
-    files
 }
 
 /// The digests of files, by their places in the list.
@@ -103,9 +190,7 @@ fn digests(
                 let digest = digest.map_err(|error| {
                     // The others need not go on.
                     next.store(files.len(), Ordering::Relaxed);
-                    let path = tree.path(node);
-                    let error = anyhow::Error::new(error);
-                    explained(error.context(format!("cannot read {}", String::from_utf8_lossy(&path))))
+                    unreadable(tree, node, error)
                 });
                 done.push((number, digest?));
                 progress.lock().unwrap_or_else(PoisonError::into_inner).add(unknown(contents));
@@ -124,10 +209,8 @@ fn digests(
 
 #[cfg(test)]
 mod tests {
+    use std::io;
     use std::sync::Arc;
-
-    use kiln_zstream::fs::Version;
-    use kiln_zstream::fs::tree::{Attributes, Time};
 
     use super::*;
 
@@ -172,13 +255,13 @@ mod tests {
     }
 
     fn try_guid(tree: &Tree, origin: u64, jobs: usize) -> Result<u64> {
-        let options = FileSystemOptions {
-            to_name: "kiln/zone@final".to_owned(),
-            to_guid: u64::MAX,
+        let snapshot = Snapshot {
+            name: "kiln/zone@final".to_owned(),
             creation_time: 1,
+            guid: None,
             version: Version::Five,
         };
-        derive(tree, origin, &options, NonZeroUsize::new(jobs).unwrap(), &Report::new(false))
+        derive(tree, origin, &snapshot, NonZeroUsize::new(jobs).unwrap(), &Report::new(false))
     }
 
     fn guid(tree: &Tree) -> u64 {
@@ -213,10 +296,108 @@ mod tests {
         let node = touched.find([&b"file 0001"[..]]).unwrap();
         touched.attributes_mut(node).modified = Time { seconds: 1, nanoseconds: 0 };
         guids.push(guid(&touched));
+        guids.extend(attributes_of_all_kinds().iter().map(guid));
         let count = guids.len();
         guids.sort_unstable();
         guids.dedup();
         assert_eq!((guids.len(), guids.contains(&0)), (count, false));
+    }
+
+    /// Trees each of which differs from all others in one thing that is no file's contents.
+    fn attributes_of_all_kinds() -> Vec<Tree> {
+        fn tree(change: impl FnOnce(&mut Tree, NodeId)) -> Tree {
+            let mut tree = Tree::new(Attributes::default());
+            let root = tree.root();
+            let node = tree.add(root, b"node", Attributes::default(), Kind::Fifo).unwrap();
+            change(&mut tree, node);
+            tree
+        }
+        fn attribute(change: impl FnOnce(&mut Attributes)) -> Tree {
+            tree(|tree, node| change(tree.attributes_mut(node)))
+        }
+        fn other(name: &[u8], kind: Kind) -> Tree {
+            tree(|tree, _| {
+                let root = tree.root();
+                tree.add(root, name, Attributes::default(), kind).unwrap();
+            })
+        }
+        fn list(change: impl FnOnce(&mut Ace)) -> Tree {
+            let mut entry = Ace { kind: 0, flags: 0x40, mask: 1, who: Some(7), object: None };
+            change(&mut entry);
+            tree(|tree, node| *tree.acl_mut(node) = Some(vec![entry]))
+        }
+        let numbers = |major, minor| Device { major, minor };
+        let second = Time { seconds: 1, nanoseconds: 0 };
+        let extended = |name: &'static [u8], value: &'static [u8]| {
+            tree(|tree, node| {
+                tree.extended_mut(node).insert(name.to_vec(), Arc::new(value.to_vec()));
+            })
+        };
+        vec![
+            tree(|_, _| {}),
+            tree(|tree, _| tree.attributes_mut(tree.root()).permissions = 0o755),
+            attribute(|attributes| attributes.permissions = 1),
+            attribute(|attributes| attributes.uid = 1),
+            attribute(|attributes| attributes.gid = 1),
+            attribute(|attributes| attributes.accessed = second),
+            attribute(|attributes| attributes.modified = second),
+            attribute(|attributes| attributes.changed = second),
+            attribute(|attributes| attributes.created = second),
+            attribute(|attributes| attributes.created.nanoseconds = 1),
+            tree(|tree, node| tree.link(tree.root(), b"other", node).unwrap()),
+            other(b"other", Kind::Fifo),
+            other(b"othe", Kind::Fifo),
+            other(b"other", Kind::Socket),
+            other(b"other", Kind::Door),
+            other(b"other", Kind::Directory(std::collections::BTreeMap::new())),
+            other(b"other", Kind::Symlink(b"a".to_vec())),
+            other(b"other", Kind::Symlink(b"b".to_vec())),
+            other(b"other", Kind::CharacterDevice(numbers(1, 2))),
+            other(b"other", Kind::CharacterDevice(numbers(2, 1))),
+            other(b"other", Kind::BlockDevice(numbers(1, 2))),
+            other(b"other", Kind::File(Arc::new(vec![0; 1]))),
+            other(b"other", Kind::File(Arc::new(vec![0; 2]))),
+            extended(b"a", b"bc"),
+            extended(b"ab", b"c"),
+            extended(b"a", b"b"),
+            extended(b"a", b""),
+            tree(|tree, node| *tree.acl_mut(node) = Some(Vec::new())),
+            list(|_| {}),
+            list(|entry| entry.kind = 1),
+            list(|entry| entry.flags = 0),
+            list(|entry| entry.mask = 2),
+            list(|entry| entry.who = Some(8)),
+            list(|entry| entry.who = None),
+            list(|entry| entry.object = Some([1; 32])),
+            list(|entry| entry.object = Some([0; 32])),
+        ]
+    }
+
+    #[test]
+    fn where_a_folder_ends_shows() {
+        // The same names in the same order, one of them in a folder or beside it.
+        let at = |inside: bool| {
+            let mut tree = Tree::new(Attributes::default());
+            let (root, any) = (tree.root(), Attributes::default());
+            let kind = Kind::Directory(std::collections::BTreeMap::new());
+            let folder = tree.add(root, b"a", any, kind).unwrap();
+            tree.add(if inside { folder } else { root }, b"b", any, Kind::Fifo).unwrap();
+            guid(&tree)
+        };
+        assert_ne!(at(true), at(false));
+    }
+
+    #[test]
+    fn the_order_in_which_nodes_were_made_does_not_show() {
+        let tree = |names: [&[u8]; 2]| {
+            let mut tree = Tree::new(Attributes::default());
+            for name in names {
+                tree.add(tree.root(), name, Attributes::default(), Kind::File(Arc::new(name.to_vec())))
+                    .unwrap();
+            }
+            guid(&tree)
+        };
+        assert_eq!(tree([b"a", b"b"]), tree([b"b", b"a"]));
     }
 
     #[test]

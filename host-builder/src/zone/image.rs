@@ -167,7 +167,7 @@ pub fn write(
         guid
     } else {
         let underneath = origin.and_then(|origin| origin.objects.info()).map_or(0, |info| info.guid);
-        guid::derive(tree, underneath, &snapshot.options(u64::MAX), compression.jobs(), report)?
+        guid::derive(tree, underneath, snapshot, compression.jobs(), report)?
     };
     let name = output.target().display().to_string();
     let cannot_write = || format!("cannot write {name}");

@@ -24,7 +24,7 @@ pub use increment::{IncrementOptions, write_increment};
 pub use objects::Objects;
 pub use reader::{FileSystem, ReadError, read};
 pub use tree::Tree;
-pub use writer::{FileSystemOptions, Summary, Version, write, write_outline};
+pub use writer::{FileSystemOptions, Summary, Version, write};
 
 #[cfg(test)]
 mod tests;

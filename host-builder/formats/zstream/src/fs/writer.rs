@@ -6,7 +6,7 @@ use super::blocks::Blocks;
 use super::image::{Form, ImageError, Images};
 use super::plan::{Plan, Role};
 use super::sa::Schema;
-use super::tree::{Kind, NodeId, Tree};
+use super::tree::{NodeId, Tree};
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::{Features, ObjsetType};
 use crate::writer::{BeginOptions, StreamWriter, Totals};
@@ -72,24 +72,6 @@ impl Summary {
 /// [`ErrorKind::InvalidInput`] when name or GUID are none, or a node cannot be written, [`ErrorKind::Io`] from the output, and of contents that cannot be read or are
 /// not as long as they said; the words name the path then.
 pub fn write<W: Write>(output: W, tree: &Tree, options: &FileSystemOptions) -> Result<(W, Summary)> {
-    write_objects(output, tree, options, true)
-}
-
-/// Writes the stream as it would be if all files were holes of the same length: all that a tree says but for the contents of files,
-/// which are not read.
-///
-/// # Errors
-/// Those of [`write`], but for contents of files.
-pub fn write_outline<W: Write>(output: W, tree: &Tree, options: &FileSystemOptions) -> Result<(W, Summary)> {
-    write_objects(output, tree, options, false)
-}
-
-fn write_objects<W: Write>(
-    output: W,
-    tree: &Tree,
-    options: &FileSystemOptions,
-    files: bool,
-) -> Result<(W, Summary)> {
     let begin = BeginOptions {
         to_name: options.to_name.clone(),
         to_guid: options.to_guid,
@@ -109,8 +91,7 @@ fn write_objects<W: Write>(
     for (&object, &role) in &plan.objects {
         let image = images.image(object, role).map_err(|error| unwritable(&stream, tree, role, &error))?;
         stream.object(&image.header, &image.bonus)?;
-        let is_file = matches!(role, Role::Node(id) if matches!(tree.node(id).kind, Kind::File(_)));
-        if let Some(contents) = image.contents.as_ref().filter(|_| files || !is_file) {
+        if let Some(contents) = &image.contents {
             let mut failed = None;
             let given = blocks.of(&**contents, image.header.block_size, |offset, block| {
                 stream.write(object, image.header.object_type, offset, block).map_err(|error| {
