@@ -122,9 +122,15 @@ pub fn registry() -> zap::Table {
     table
 }
 
-/// The numbers of layouts in one file system.
+/// The numbers of layouts in one file system: few, of which the first is that of nearly all files.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Numbering(HashMap<Layout, u16>);
+pub struct Numbering(Vec<(Layout, u16)>);
+
+impl Numbering {
+    fn number(&self, layout: &[Attribute]) -> Option<u16> {
+        self.0.iter().find(|(known, _)| known == layout).map(|(_, number)| *number)
+    }
+}
 
 /// The first number that a layout can have: 0 and 1 are reserved.
 const FIRST_LAYOUT: u16 = 2;
@@ -139,38 +145,49 @@ fn insert_layout(table: &mut zap::Table, number: u16, attributes: &[u16]) {
     inserted.expect("numbers are short names and differ");
 }
 
-/// The length of the header before values of these lengths.
-fn header_length(lengths: &[(Attribute, usize)]) -> usize {
-    let variable = lengths.iter().filter(|(attribute, _)| fixed_length(*attribute) == 0).count();
+/// The length of the header before the values of these attributes.
+fn header_length(layout: &[Attribute]) -> usize {
+    let variable = layout.iter().filter(|attribute| fixed_length(**attribute) == 0).count();
     (6 + 2 * variable).next_multiple_of(8)
 }
 
-/// The length of what [`encode`] makes of values of these lengths, in bytes.
-pub fn encoded_length(lengths: &[(Attribute, usize)]) -> usize {
-    lengths.iter().fold(header_length(lengths), |at, (_, length)| at.next_multiple_of(8) + length)
+/// The length of what [`encode`] makes of values of these attributes, whose lengths `length` gives, in bytes.
+pub fn encoded_length(layout: &[Attribute], length: impl Fn(Attribute) -> usize) -> usize {
+    let header = header_length(layout);
+    layout.iter().fold(header, |at, &attribute| at.next_multiple_of(8) + length(attribute))
 }
 
-/// Values in the order of a layout, as they stand in a bonus buffer or spill block, little-endian.
+/// Values in the order of a layout, as they stand in a bonus buffer or spill block, little-endian. `value` adds the value of an
+/// attribute to the buffer.
 ///
 /// # Panics
 /// When the numbering lacks the layout, or `value` gives a value of another length than its attribute has.
-pub fn encode(layout: &Layout, numbering: &Numbering, value: impl Fn(Attribute) -> Vec<u8>) -> Vec<u8> {
-    let values: Vec<Vec<u8>> = layout.iter().map(|&attribute| value(attribute)).collect();
-    let lengths: Vec<(Attribute, usize)> = layout.iter().copied().zip(values.iter().map(Vec::len)).collect();
-    let header = header_length(&lengths);
-    let number = *numbering.0.get(layout).expect("layouts are numbered before they are used");
-    let mut buffer = MAGIC.to_le_bytes().to_vec();
+pub fn encode(
+    layout: &[Attribute],
+    numbering: &Numbering,
+    mut value: impl FnMut(Attribute, &mut Vec<u8>),
+) -> Vec<u8> {
+    let header = header_length(layout);
+    let number = numbering.number(layout).expect("layouts are numbered before they are used");
+    // Most have about that much, and then memory is asked for once.
+    let mut buffer = Vec::with_capacity(512);
+    buffer.extend_from_slice(&MAGIC.to_le_bytes());
     buffer.extend_from_slice(&(number | (header as u16 / 8) << 10).to_le_bytes());
-    for (attribute, length) in &lengths {
-        match usize::from(fixed_length(*attribute)) {
-            0 => buffer.extend_from_slice(&(*length as u16).to_le_bytes()),
-            fixed => assert!(fixed == *length, "{attribute:?} has {length} bytes"),
-        }
-    }
+    // Where the next length of a value that has no fixed one goes.
+    let mut lengths = buffer.len();
     buffer.resize(header, 0);
-    for bytes in values {
+    for &attribute in layout {
         buffer.resize(buffer.len().next_multiple_of(8), 0);
-        buffer.extend_from_slice(&bytes);
+        let start = buffer.len();
+        value(attribute, &mut buffer);
+        let length = buffer.len() - start;
+        match usize::from(fixed_length(attribute)) {
+            0 => {
+                buffer[lengths..lengths + 2].copy_from_slice(&(length as u16).to_le_bytes());
+                lengths += 2;
+            }
+            fixed => assert!(fixed == length, "{attribute:?} has {length} bytes"),
+        }
     }
     buffer
 }
@@ -272,7 +289,7 @@ impl Schema {
                 added.push((number, attributes));
                 number
             });
-            numbering.0.insert(layout.clone(), number);
+            numbering.0.push((layout.clone(), number));
         }
         if added.is_empty() {
             return (numbering, None);
@@ -417,9 +434,8 @@ mod tests {
                 DaclAces => vec![9; 24],
                 other => vec![other as u8; usize::from(fixed_length(other))],
             };
-            let buffer = encode(layout, &numbering, value);
-            let lengths: Vec<_> = layout.iter().map(|&one| (one, value(one).len())).collect();
-            assert_eq!(buffer.len(), encoded_length(&lengths));
+            let buffer = encode(layout, &numbering, |attribute, to| to.extend(value(attribute)));
+            assert_eq!(buffer.len(), encoded_length(layout, |attribute| value(attribute).len()));
             let mut values = BTreeMap::new();
             schema.decode(&buffer, ByteOrder::Little, &mut values).unwrap();
             assert_eq!(values.len(), layout.len());
@@ -431,8 +447,8 @@ mod tests {
         // All of them are known now; another gets the next number.
         assert_eq!(schema.numbering(&used), (numbering.clone(), None));
         let (more, table) = schema.numbering(&[vec![Symlink, Xattr]]);
-        assert_eq!((more.0[&vec![Symlink, Xattr]], table.is_some()), (5, true));
-        let mut buffer = encode(&vec![Symlink], &numbering, |_| b"target".to_vec());
+        assert_eq!((more.number(&[Symlink, Xattr]), table.is_some()), (Some(5), true));
+        let mut buffer = encode(&[Symlink], &numbering, |_, to| to.extend(b"target"));
         let decode = |buffer: &[u8]| schema.decode(buffer, ByteOrder::Little, &mut BTreeMap::new());
         assert_eq!(decode(&buffer[..10]), Err(SaError::Short));
         buffer[4] = 77;

@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
+use std::collections::btree_map::{self, Entry};
 use std::io;
 use std::sync::Arc;
 
@@ -226,6 +227,15 @@ impl Tree {
         entries.into_iter().flatten().map(|(name, &node)| (&name[..], node))
     }
 
+    /// What a name in a folder stands for; nothing if there is no such name, or the node is no folder.
+    #[must_use]
+    pub fn entry(&self, directory: NodeId, name: &[u8]) -> Option<NodeId> {
+        match &self.node(directory).kind {
+            Kind::Directory(entries) => entries.get(name).copied(),
+            _ => None,
+        }
+    }
+
     /// Puts a new node into a folder. A folder is put in empty.
     ///
     /// # Errors
@@ -252,6 +262,25 @@ impl Tree {
         Ok(id)
     }
 
+    /// Puts the top folder, with all it has, under this name into a new top folder with these attributes, and gives the tree with
+    /// what the old one is in it. All other nodes keep their numbers.
+    ///
+    /// # Errors
+    /// [`TreeError`].
+    pub fn nested(mut self, top: Attributes, name: &[u8]) -> Result<(Self, NodeId), TreeError> {
+        let new = Node {
+            attributes: top,
+            kind: Kind::Directory(BTreeMap::new()),
+            extended: BTreeMap::new(),
+            acl: None,
+        };
+        let id = NodeId(u32::try_from(self.nodes.len()).map_err(|_| TreeError::Full)?);
+        let old = std::mem::replace(&mut self.nodes[0], new);
+        self.nodes.push(old);
+        self.name(self.root(), name, id)?;
+        Ok((self, id))
+    }
+
     /// Gives a node that is no folder another name.
     ///
     /// # Errors
@@ -271,11 +300,13 @@ impl Tree {
         let Kind::Directory(entries) = &mut self.nodes[directory.0 as usize].kind else {
             return Err(TreeError::NoDirectory(name.to_vec()));
         };
-        if entries.contains_key(name) {
-            return Err(TreeError::Taken(name.to_vec()));
+        match entries.entry(name.to_vec()) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(node);
+                Ok(())
+            }
+            Entry::Occupied(taken) => Err(TreeError::Taken(taken.key().clone())),
         }
-        entries.insert(name.to_vec(), node);
-        Ok(())
     }
 
     /// Takes a name away, and with it all that is below. What has other names stays under them.
@@ -297,10 +328,7 @@ impl Tree {
 
     /// The node at a path of names.
     pub fn find<'a>(&self, path: impl IntoIterator<Item = &'a [u8]>) -> Option<NodeId> {
-        path.into_iter().try_fold(self.root(), |at, name| match &self.node(at).kind {
-            Kind::Directory(entries) => entries.get(name).copied(),
-            _ => None,
-        })
+        path.into_iter().try_fold(self.root(), |at, name| self.entry(at, name))
     }
 
     /// All names with the folders that they are in and what they stand for, a folder before what it holds, sorted by bytes in each.
@@ -322,10 +350,10 @@ impl Tree {
         b"/".to_vec()
     }
 
-    fn directory(&self, id: NodeId) -> std::collections::btree_map::Iter<'_, Vec<u8>, NodeId> {
+    fn directory(&self, id: NodeId) -> btree_map::Iter<'_, Vec<u8>, NodeId> {
         match &self.node(id).kind {
             Kind::Directory(entries) => entries.iter(),
-            _ => std::collections::btree_map::Iter::default(),
+            _ => btree_map::Iter::default(),
         }
     }
 }
@@ -333,7 +361,7 @@ impl Tree {
 /// See [`Tree::walk`].
 pub struct Walk<'a> {
     tree: &'a Tree,
-    waiting: Vec<(NodeId, std::collections::btree_map::Iter<'a, Vec<u8>, NodeId>)>,
+    waiting: Vec<(NodeId, btree_map::Iter<'a, Vec<u8>, NodeId>)>,
 }
 
 /// A name on a [`Walk`].
@@ -389,6 +417,22 @@ mod tests {
         assert_eq!(walk, [(&b"a"[..], 0), (b"b", 0), (b"x", 1), (b"c", 0)]);
         assert_eq!(tree.find([&b"b"[..], b"x"]), Some(x));
         assert_eq!(tree.find([&b"a"[..], b"x"]), None);
+    }
+
+    #[test]
+    fn a_top_folder_can_be_put_into_another() {
+        let mut tree = Tree::new(Attributes { uid: 7, ..Attributes::default() });
+        let (root, any) = (tree.root(), Attributes::default());
+        let file = tree.add(root, b"file", any, file("1")).unwrap();
+        tree.extended_mut(root).insert(b"x".to_vec(), Arc::new(b"y".to_vec()));
+        *tree.acl_mut(root) = Some(Vec::new());
+        assert!(matches!(tree.clone().nested(any, b"a/b"), Err(TreeError::Name(_))));
+        let (tree, old) = tree.nested(any, b"root").unwrap();
+        let walk: Vec<_> = tree.walk().map(|step| (step.name, step.node)).collect();
+        assert_eq!(walk, [(&b"root"[..], old), (b"file", file)]);
+        let (top, old) = (tree.node(tree.root()), tree.node(old));
+        assert_eq!((top.attributes.uid, top.extended.len(), top.acl.is_some()), (0, 0, false));
+        assert_eq!((old.attributes.uid, old.extended.len(), old.acl.is_some()), (7, 1, true));
     }
 
     #[test]

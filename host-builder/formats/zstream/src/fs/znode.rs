@@ -118,40 +118,42 @@ impl Znode {
     /// The layouts of its bonus buffer and of its spill block as system attributes.
     pub fn layouts(&self) -> (Layout, Option<Layout>) {
         let list = acl::encoded_length(&self.list());
-        let variable = [
-            (true, Attribute::DaclAces, list),
-            (self.extended != 0, Attribute::Xattr, 8),
-            (self.target.is_some(), Attribute::Symlink, self.target.as_ref().map_or(0, Vec::len)),
-            (self.packed.is_some(), Attribute::Dxattr, self.packed.as_ref().map_or(0, Vec::len)),
-        ];
+        let length_of = |text: &Option<Vec<u8>>| text.as_ref().map_or(0, Vec::len);
+        let length = |attribute| match attribute {
+            Attribute::DaclAces => list,
+            Attribute::Symlink => length_of(&self.target),
+            Attribute::Dxattr => length_of(&self.packed),
+            fixed => sa::fixed_length(fixed).into(),
+        };
+        let mut all = Layout::with_capacity(sa::COMMON.len() + 6);
+        all.extend(sa::COMMON);
         // A number comes before what has no fixed length.
-        let numbers = self.device.map(|_| Attribute::Rdev).into_iter().chain([Attribute::DaclCount]);
-        let fixed = |attribute| (attribute, usize::from(sa::fixed_length(attribute)));
-        let mut bonus: Vec<(Attribute, usize)> = sa::COMMON.into_iter().chain(numbers).map(fixed).collect();
-        let more: Vec<(Attribute, usize)> = variable
-            .into_iter()
-            .filter(|one| one.0)
-            .map(|(_, attribute, length)| (attribute, length))
-            .collect();
-        let attributes =
-            |lengths: &[(Attribute, usize)]| lengths.iter().map(|(attribute, _)| *attribute).collect();
-        let all: Vec<_> = bonus.iter().chain(&more).copied().collect();
+        all.extend(self.device.map(|_| Attribute::Rdev));
+        all.push(Attribute::DaclCount);
+        let fixed = all.len();
+        let variable = [
+            (true, Attribute::DaclAces),
+            (self.extended != 0, Attribute::Xattr),
+            (self.target.is_some(), Attribute::Symlink),
+            (self.packed.is_some(), Attribute::Dxattr),
+        ];
+        all.extend(variable.into_iter().filter(|(is_there, _)| *is_there).map(|(_, attribute)| attribute));
         // ZFS itself spills as soon as the buffer would be full.
-        if !self.spills && sa::encoded_length(&all) < MAX_BONUS {
-            return (attributes(&all), None);
+        if !self.spills && sa::encoded_length(&all, length) < MAX_BONUS {
+            return (all, None);
         }
         // The list stays in the bonus buffer if there is room for it and something else to spill.
-        let with_list = sa::encoded_length(&[&bonus[..], &more[..1]].concat()) <= BONUS_BESIDE_SPILL;
-        let (stays, spilled) = more.split_at(usize::from(with_list && more.len() > 1));
-        bonus.extend_from_slice(stays);
-        (attributes(&bonus), Some(attributes(spilled)))
+        let with_list = sa::encoded_length(&all[..=fixed], length) <= BONUS_BESIDE_SPILL;
+        let stays = usize::from(with_list && all.len() > fixed + 1);
+        let spilled = all.split_off(fixed + stays);
+        (all, Some(spilled))
     }
 
     /// As system attributes, for version 5.
     pub fn to_attributes(&self, numbering: &Numbering) -> Encoded {
         let list = self.list();
         let encode =
-            |layout: &Layout| sa::encode(layout, numbering, |attribute| self.value(attribute, &list));
+            |layout: &Layout| sa::encode(layout, numbering, |attribute, to| self.value(attribute, &list, to));
         let (layout, spilled) = self.layouts();
         let mut bonus = encode(&layout);
         let spill = spilled.map(|spilled| {
@@ -311,29 +313,30 @@ impl Znode {
         }
     }
 
-    fn value(&self, attribute: Attribute, list: &[Ace]) -> Vec<u8> {
-        let number = |number: u64| number.to_le_bytes().to_vec();
-        match attribute {
-            Attribute::Mode => number(self.mode),
-            Attribute::Size => number(self.size),
-            Attribute::Gen => number(self.generation),
-            Attribute::Uid => number(self.uid),
-            Attribute::Gid => number(self.gid),
-            Attribute::Parent => number(self.parent),
-            Attribute::Flags => number(self.flags),
-            Attribute::Links => number(self.links),
-            Attribute::Xattr => number(self.extended),
-            Attribute::Rdev => number(self.device.map_or(0, device_number)),
-            Attribute::DaclCount => number(list.len() as u64),
-            Attribute::DaclAces => acl::encode(list),
-            Attribute::Atime => time_bytes(self.times[0]).to_vec(),
-            Attribute::Mtime => time_bytes(self.times[1]).to_vec(),
-            Attribute::Ctime => time_bytes(self.times[2]).to_vec(),
-            Attribute::Crtime => time_bytes(self.times[3]).to_vec(),
-            Attribute::Symlink => self.target.clone().unwrap_or_default(),
-            Attribute::Dxattr => self.packed.clone().unwrap_or_default(),
+    /// Adds the value of an attribute to a buffer.
+    fn value(&self, attribute: Attribute, list: &[Ace], to: &mut Vec<u8>) {
+        let number = match attribute {
+            Attribute::Mode => self.mode,
+            Attribute::Size => self.size,
+            Attribute::Gen => self.generation,
+            Attribute::Uid => self.uid,
+            Attribute::Gid => self.gid,
+            Attribute::Parent => self.parent,
+            Attribute::Flags => self.flags,
+            Attribute::Links => self.links,
+            Attribute::Xattr => self.extended,
+            Attribute::Rdev => self.device.map_or(0, device_number),
+            Attribute::DaclCount => list.len() as u64,
+            Attribute::DaclAces => return to.extend(acl::encode(list)),
+            Attribute::Atime => return to.extend_from_slice(&time_bytes(self.times[0])),
+            Attribute::Mtime => return to.extend_from_slice(&time_bytes(self.times[1])),
+            Attribute::Ctime => return to.extend_from_slice(&time_bytes(self.times[2])),
+            Attribute::Crtime => return to.extend_from_slice(&time_bytes(self.times[3])),
+            Attribute::Symlink => return to.extend(self.target.iter().flatten()),
+            Attribute::Dxattr => return to.extend(self.packed.iter().flatten()),
             other => unreachable!("no layout that is written has {other:?}"),
-        }
+        };
+        to.extend_from_slice(&number.to_le_bytes());
     }
 }
 
