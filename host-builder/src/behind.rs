@@ -3,6 +3,7 @@
 
 use std::io::{self, Write};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::ScopedJoinHandle;
 
 use crate::chunk::Chunk;
 
@@ -26,30 +27,73 @@ impl Behind {
         let (full, full_out) = sync_channel(CHUNKS);
         let (empty_in, empty) = sync_channel(CHUNKS);
         std::thread::scope(|scope| {
-            let thread = scope.spawn(move || drain(sink, &full_out, &empty_in));
-            let mut behind = Behind { full, empty, chunk: None };
-            let done = work(&mut behind);
-            // A failure means that the thread has ended, and then its error is given.
-            let _ = behind.flush();
-            drop(behind);
-            (done, thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            let thread = scope.spawn(move || drain(sink, &full_out, reuse(empty_in)));
+            let done = Behind { full, empty, chunk: None }.run(work);
+            (done, joined(thread))
         })
     }
 
+    /// Like [`over`](Behind::over), with two sinks that get everything, each by a thread of its own: the second after the first.
+    ///
+    /// When the second fails, so does the first, whose error says no more than that.
+    pub fn over_both<A: Write + Send, B: Write + Send, T>(
+        first: A,
+        second: B,
+        work: impl FnOnce(&mut Behind) -> T,
+    ) -> (T, io::Result<A>, io::Result<B>) {
+        let (full, full_out) = sync_channel(CHUNKS);
+        let (passed_in, passed) = sync_channel(CHUNKS);
+        let (empty_in, empty) = sync_channel(CHUNKS);
+        std::thread::scope(|scope| {
+            let first = scope.spawn(move || drain(first, &full_out, |chunk| pass(&passed_in, chunk)));
+            let second = scope.spawn(move || drain(second, &passed, reuse(empty_in)));
+            let done = Behind { full, empty, chunk: None }.run(work);
+            (done, joined(first), joined(second))
+        })
+    }
+
+    fn run<T>(mut self, work: impl FnOnce(&mut Behind) -> T) -> T {
+        let done = work(&mut self);
+        // A failure means that the thread has ended, and then its error is given.
+        let _ = self.flush();
+        done
+    }
+
     fn pass_on(&mut self) -> io::Result<()> {
-        let Some(full) = self.chunk.take() else { return Ok(()) };
-        self.full.send(full).map_err(|_| io::Error::other("what was written before did not go through"))
+        self.chunk.take().map_or(Ok(()), |full| pass(&self.full, full))
     }
 }
 
-fn drain<W: Write>(mut sink: W, full: &Receiver<Chunk>, empty: &SyncSender<Chunk>) -> io::Result<W> {
+/// Writes all chunks that come to a sink, and gives them on then.
+fn drain<W: Write>(
+    mut sink: W,
+    full: &Receiver<Chunk>,
+    mut on: impl FnMut(Chunk) -> io::Result<()>,
+) -> io::Result<W> {
     while let Ok(chunk) = full.recv() {
         sink.write_all(chunk.bytes())?;
-        // A full queue of empty chunks only means that this one is not needed again.
-        let _ = empty.try_send(chunk);
+        on(chunk)?;
     }
     sink.flush()?;
     Ok(sink)
+}
+
+/// Gives a chunk to the thread that is to have it.
+fn pass(to: &SyncSender<Chunk>, chunk: Chunk) -> io::Result<()> {
+    to.send(chunk).map_err(|_| io::Error::other("what was written before did not go through"))
+}
+
+/// Gives chunks back to who fills them.
+fn reuse(empty: SyncSender<Chunk>) -> impl FnMut(Chunk) -> io::Result<()> {
+    move |chunk| {
+        // A full queue of empty chunks only means that this one is not needed again.
+        let _ = empty.try_send(chunk);
+        Ok(())
+    }
+}
+
+fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 impl Write for Behind {
@@ -123,6 +167,30 @@ mod tests {
         done.unwrap();
         assert!(far.unwrap() == bytes);
         assert!(near == bytes);
+    }
+
+    #[test]
+    fn everything_arrives_in_order_at_two_threads() {
+        let bytes: Vec<u8> = (0..9 * CHUNK + 123).map(|n| ((n * 31) >> 7) as u8).collect();
+        let (done, first, second) = Behind::over_both(Vec::new(), Vec::new(), |behind| {
+            bytes.chunks(100_001).try_for_each(|piece| behind.write_all(piece))
+        });
+        done.unwrap();
+        assert!(first.unwrap() == bytes);
+        assert!(second.unwrap() == bytes);
+    }
+
+    #[test]
+    fn an_error_of_either_of_two_ends_the_work_and_is_given() {
+        let endless = |behind: &mut Behind| io::copy(&mut io::repeat(9), behind);
+        let (done, first, second) = Behind::over_both(Full(3 * CHUNK), Full(usize::MAX), endless);
+        assert!(done.is_err());
+        assert_eq!(first.err().unwrap().to_string(), "it is full");
+        // It has what came before.
+        assert_eq!(usize::MAX - second.unwrap().0, 3 * CHUNK);
+        let (done, first, second) = Behind::over_both(Full(usize::MAX), Full(3 * CHUNK), endless);
+        assert!(done.is_err() && first.is_err());
+        assert_eq!(second.err().unwrap().to_string(), "it is full");
     }
 
     #[test]

@@ -19,6 +19,7 @@ use tar::EntryType;
 
 use super::accounts::Accounts;
 use super::area::{Area, attributes, find};
+use super::buffer::{self, CHUNK};
 use super::folder::{OWNER_LIMIT, USER_ATTRIBUTES};
 use super::image::Unreadable;
 use super::sum::{self, Summed};
@@ -36,9 +37,6 @@ const LIMITS: Limits = Limits { file_bytes: 8 << 40, total_bytes: u64::MAX, memb
 /// Most bytes of names and extended attributes, and most pieces of sparse files, which are kept in memory.
 const NAMES_LIMIT: usize = 256 << 20;
 const PIECES_LIMIT: usize = 4 << 20;
-
-/// How much of a file is read at once, in bytes.
-const CHUNK: usize = 1 << 20;
 
 /// What to do about an archive that cannot be used.
 const REPACK: &str = "pack the archive again, as in: tar --numeric-owner -C FOLDER -cf FILE.tar .";
@@ -246,15 +244,14 @@ struct Index {
     pieces: usize,
     /// Memory for the digests of files.
     blocks: Blocks,
-    buffer: Vec<u8>,
 }
 
 impl Index {
     fn new(place: Source, options: Options) -> Index {
         let tree = Tree::new(attributes(0o755, 0, 0, Time::default()));
         let implied = BTreeSet::from([tree.root()]);
-        let (names, blocks, buffer) = (Vec::new(), Blocks::default(), Vec::new());
-        Index { place, options, tree, implied, names, bytes: 0, pieces: 0, blocks, buffer }
+        let (names, blocks) = (Vec::new(), Blocks::default());
+        Index { place, options, tree, implied, names, bytes: 0, pieces: 0, blocks }
     }
 
     /// Takes all members.
@@ -373,9 +370,8 @@ impl Index {
 
     /// The digest of the contents that come now.
     fn sum<R: Input>(&mut self, entries: &mut Entries<R>, map: &SparseMap) -> Result<sum::Sum, TarProblem> {
-        let Index { blocks, buffer, .. } = self;
-        let give = |taker: Taker<'_>| give(map, buffer, |_, buffer| entries.read_stored(buffer), taker);
-        sum::passing(map.size(), blocks, give).map_err(TarProblem::of)
+        let give = |taker: Taker<'_>| give(map, |_, buffer| entries.read_stored(buffer), taker);
+        sum::passing(map.size(), &mut self.blocks, give).map_err(TarProblem::of)
     }
 
     fn link(&mut self, entry: &Entry, path: &[&[u8]]) -> Result<()> {
@@ -392,24 +388,24 @@ impl Index {
     }
 
     fn put(&mut self, path: &[&[u8]], attributes: Attributes, kind: Kind) -> Result<NodeId> {
-        let tree = &mut self.tree;
-        let is_folder = matches!(kind, Kind::Directory(_));
-        let before = path.iter().try_fold(tree.root(), |at, name| match &tree.node(at).kind {
-            Kind::Directory(entries) => entries.get(*name).copied(),
-            _ => None,
-        });
-        if let Some(before) = before {
-            if !is_folder || !matches!(tree.node(before).kind, Kind::Directory(_)) {
-                bail!("there is something else of that name before it in the archive");
+        let before = match path.split_last() {
+            None => self.tree.root(),
+            Some((name, above)) => {
+                let folder = self.folder(above)?;
+                let Some(before) = self.tree.entry(folder, name) else {
+                    return Ok(self.tree.add(folder, name, attributes, kind)?);
+                };
+                before
             }
-            // A folder that comes again is the same one, as its last member describes it.
-            *tree.attributes_mut(before) = attributes;
-            self.implied.remove(&before);
-            return Ok(before);
+        };
+        let is_folder = |kind: &Kind| matches!(kind, Kind::Directory(_));
+        if !is_folder(&kind) || !is_folder(&self.tree.node(before).kind) {
+            bail!("there is something else of that name before it in the archive");
         }
-        let Some((name, above)) = path.split_last() else { bail!("the top of the archive is no folder") };
-        let folder = self.folder(above)?;
-        Ok(self.tree.add(folder, name, attributes, kind)?)
+        // A folder that comes again is the same one, as its last member describes it.
+        *self.tree.attributes_mut(before) = attributes;
+        self.implied.remove(&before);
+        Ok(before)
     }
 
     /// The folder at a path; those that the archive has not shown are made.
@@ -417,11 +413,7 @@ impl Index {
         let tree = &mut self.tree;
         let mut at = tree.root();
         for name in path {
-            let next = match &tree.node(at).kind {
-                Kind::Directory(entries) => entries.get(*name).copied(),
-                _ => None,
-            };
-            at = match next {
+            at = match tree.entry(at, name) {
                 Some(node) if matches!(tree.node(node).kind, Kind::Directory(_)) => node,
                 Some(_) => bail!("{} is above it and is no folder", show(name)),
                 None => {
@@ -437,6 +429,9 @@ impl Index {
 
     /// Gives folders that the archive does not show the time of the newest thing in them, in whatever order it shows those.
     fn date_implied(&mut self) {
+        if self.implied.is_empty() {
+            return;
+        }
         let tree = &mut self.tree;
         let mut newest: HashMap<NodeId, Time> = HashMap::new();
         let steps: Vec<(NodeId, NodeId)> = tree.walk().map(|step| (step.directory, step.node)).collect();
@@ -495,7 +490,7 @@ impl Content for Stored {
             )),
             got => Ok(got),
         };
-        give(&self.map, &mut Vec::new(), read, sink)
+        give(&self.map, read, sink)
     }
 }
 
@@ -506,24 +501,21 @@ type Taker<'a> = &'a mut dyn FnMut(u64, &[u8]) -> io::Result<()>;
 /// one, and is asked for all of them in order.
 fn give(
     map: &SparseMap,
-    buffer: &mut Vec<u8>,
     mut read: impl FnMut(u64, &mut [u8]) -> io::Result<usize>,
     taker: Taker<'_>,
 ) -> io::Result<()> {
-    let length = usize::try_from(map.stored()).unwrap_or(CHUNK).min(CHUNK);
-    if buffer.len() < length {
-        buffer.resize(length, 0);
-    }
-    let mut stored = 0;
-    for range in map.ranges() {
-        let mut at = range.start;
-        while at < range.end {
-            let length = usize::try_from(range.end - at).unwrap_or(CHUNK).min(buffer.len());
-            let got = read(stored, &mut buffer[..length])?;
-            taker(at, &buffer[..got])?;
-            at += got as u64;
-            stored += got as u64;
+    buffer::with(map.stored(), |buffer| {
+        let mut stored = 0;
+        for range in map.ranges() {
+            let mut at = range.start;
+            while at < range.end {
+                let length = usize::try_from(range.end - at).unwrap_or(buffer.len()).min(buffer.len());
+                let got = read(stored, &mut buffer[..length])?;
+                taker(at, &buffer[..got])?;
+                at += got as u64;
+                stored += got as u64;
+            }
         }
-    }
-    Ok(())
+        Ok(())
+    })
 }

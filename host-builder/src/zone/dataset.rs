@@ -1,6 +1,6 @@
 //! The tree of a zone's dataset: a folder `root`, which is the zone's `/`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use anyhow::{Result, anyhow};
 use kiln_zstream::fs::tree::{Attributes, Kind, NodeId, Time, Tree, TreeError};
@@ -83,13 +83,9 @@ pub fn dataset(tree: Tree, layout: Layout) -> Result<Dataset> {
             Ok(Dataset { tree, root, left_out })
         }
         Layout::Zone => {
-            let top = tree.node(tree.root());
-            let mut whole = Tree::new(top_attributes(top.attributes.modified));
-            let root = whole.add(whole.root(), ROOT, top.attributes, Kind::Directory(BTreeMap::new()))?;
-            whole.extended_mut(root).clone_from(&top.extended);
-            whole.acl_mut(root).clone_from(&top.acl);
-            graft(&tree, &mut whole, root)?;
-            Ok(Dataset { tree: whole, root, left_out: Vec::new() })
+            let time = tree.node(tree.root()).attributes.modified;
+            let (tree, root) = tree.nested(top_attributes(time), ROOT)?;
+            Ok(Dataset { tree, root, left_out: Vec::new() })
         }
     }
 }
@@ -99,44 +95,25 @@ fn top_attributes(time: Time) -> Attributes {
     attributes(0o755, 0, 0, time)
 }
 
-/// Puts all that is in the top folder of `from` into a folder of another tree.
-///
-/// # Errors
-/// A name is there already.
-pub fn graft(from: &Tree, into: &mut Tree, folder: NodeId) -> Result<(), TreeError> {
-    graft_of(from, into, folder, |_| true)
-}
-
 /// Gives a dataset that was made of a zone's `/` alone what its origin has as the zone's `/usr/local`, which no such tree can say.
 ///
 /// # Errors
 /// There is one already.
 pub fn keep_local(tree: &mut Tree, origin: &Tree) -> Result<(), TreeError> {
-    let top = tree.root();
-    graft_of(origin, tree, top, |name| name == LOCAL)
-}
-
-/// Like [`graft`], of those names in the top folder that are wanted.
-fn graft_of(
-    from: &Tree,
-    into: &mut Tree,
-    folder: NodeId,
-    wanted: impl Fn(&[u8]) -> bool,
-) -> Result<(), TreeError> {
-    let mut places = HashMap::from([(from.root(), folder)]);
-    for step in from.walk() {
+    let mut places = HashMap::from([(origin.root(), tree.root())]);
+    for step in origin.walk() {
         let Some(&directory) = places.get(&step.directory) else { continue };
-        if step.directory == from.root() && !wanted(step.name) {
+        if step.directory == origin.root() && step.name != LOCAL {
             continue;
         }
         if let Some(&place) = places.get(&step.node) {
-            into.link(directory, step.name, place)?;
+            tree.link(directory, step.name, place)?;
             continue;
         }
-        let node = from.node(step.node);
-        let place = into.add(directory, step.name, node.attributes, node.kind.clone())?;
-        into.extended_mut(place).clone_from(&node.extended);
-        into.acl_mut(place).clone_from(&node.acl);
+        let node = origin.node(step.node);
+        let place = tree.add(directory, step.name, node.attributes, node.kind.clone())?;
+        tree.extended_mut(place).clone_from(&node.extended);
+        tree.acl_mut(place).clone_from(&node.acl);
         places.insert(step.node, place);
     }
     Ok(())

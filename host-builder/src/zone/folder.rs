@@ -19,14 +19,12 @@ use rustix::fs::{Mode, OFlags, SeekFrom};
 use rustix::io::Errno;
 
 use super::area::attributes;
+use super::buffer;
 use super::image::Unreadable;
 use crate::report::{Hint, Report};
 
 /// Most files in a folder: far more than a zone has; it ends runaway walks.
 const FILE_LIMIT: usize = 10_000_000;
-
-/// How much of a file is read at once, in bytes.
-const CHUNK: usize = 1 << 20;
 
 /// Largest number of an owner that illumos takes for one (`MAXUID`).
 pub const OWNER_LIMIT: u32 = i32::MAX as u32;
@@ -289,21 +287,24 @@ impl Content for HostFile {
             }
         };
         self.check(&file)?;
-        let mut buffer = vec![0; usize::try_from(self.seen.size).unwrap_or(CHUNK).min(CHUNK)];
-        for_each_stretch(&file, self.seen.size, &mut |start, end| {
-            let mut at = start;
-            while at < end {
-                let length = usize::try_from(end - at).unwrap_or(CHUNK).min(CHUNK);
-                let piece = &mut buffer[..length];
-                match file.read_exact_at(piece, at) {
-                    Ok(()) => sink(at, piece)?,
-                    // It became shorter.
-                    Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return self.check(&file),
-                    Err(error) => return Err(error),
+        buffer::with(self.seen.size, |buffer| {
+            for_each_stretch(&file, self.seen.size, &mut |start, end| {
+                let mut at = start;
+                while at < end {
+                    let length = usize::try_from(end - at).unwrap_or(buffer.len()).min(buffer.len());
+                    let piece = &mut buffer[..length];
+                    match file.read_exact_at(piece, at) {
+                        Ok(()) => sink(at, piece)?,
+                        // It became shorter.
+                        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                            return self.check(&file);
+                        }
+                        Err(error) => return Err(error),
+                    }
+                    at += length as u64;
                 }
-                at += length as u64;
-            }
-            Ok(())
+                Ok(())
+            })
         })?;
         self.check(&file)
     }

@@ -172,25 +172,22 @@ pub fn write(
     let name = output.target().display().to_string();
     let cannot_write = || format!("cannot write {name}");
     let progress = report.progress("write-image", contents_of(tree));
-    let ((packed, sum), file) = Behind::over(Direct::new(output.file()), |file| {
-        Behind::over(digest(), |sum| -> Result<_> {
-            let mut packed = compression.writer(Both(file, sum)).with_context(cannot_write)?;
-            let (stream_sum, stream) = if compression == Compression::None {
-                // The file is the stream, and so is its digest.
-                let output = progress.writer(&mut packed);
-                (None, write_stream(output, tree, origin, snapshot, guid))
-            } else {
-                let (stream, sum) = Behind::over(digest(), |sum| {
-                    let output = progress.writer(Both(&mut packed, sum));
-                    write_stream(output, tree, origin, snapshot, guid)
-                });
-                (Some(hex(&sum?.sum.finalize())), stream)
-            };
-            let stream =
-                stream.map_err(|error| explained(error.into())).with_context(cannot_write).hint(NO_ROOM)?;
-            let (_, members) = packed.finish().with_context(cannot_write).hint(NO_ROOM)?;
-            Ok((stream_sum, stream, members))
-        })
+    let (packed, sum, file) = Behind::over_both(digest(), Direct::new(output.file()), |file| -> Result<_> {
+        let mut packed = compression.writer(file).with_context(cannot_write)?;
+        let (stream_sum, stream) = if compression == Compression::None {
+            // The file is the stream, and so is its digest.
+            (None, write_stream(progress.writer(&mut packed), tree, origin, snapshot, guid))
+        } else {
+            let (stream, sum) = Behind::over(digest(), |sum| {
+                let output = progress.writer(Both(&mut packed, sum));
+                write_stream(output, tree, origin, snapshot, guid)
+            });
+            (Some(hex(&sum?.sum.finalize())), stream)
+        };
+        let stream =
+            stream.map_err(|error| explained(error.into())).with_context(cannot_write).hint(NO_ROOM)?;
+        let (_, members) = packed.finish().with_context(cannot_write).hint(NO_ROOM)?;
+        Ok((stream_sum, stream, members))
     });
     // When the file could not be written, what came before it saw no more than that.
     file.with_context(cannot_write).hint(NO_ROOM)?;

@@ -12,6 +12,7 @@
 pub mod accounts;
 pub mod archive;
 pub mod area;
+mod buffer;
 pub mod dataset;
 pub mod fields;
 pub mod folder;
