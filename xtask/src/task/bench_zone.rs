@@ -1,7 +1,7 @@
 //! `cargo xtask bench zone`: `kiln create-image` from a tar, against unpacking the tar into a dataset of ZFS and sending that.
 //!
-//! Both ways run in the guest of ring 3, one after the other, on the same disks. How much memory kiln takes, and at what pace it
-//! compresses, is measured on this machine.
+//! Both ways run in the guest of ring 3, one after the other, on the same disks, and the faster of two runs of each counts. How much
+//! memory kiln takes, and at what pace it compresses, is measured on this machine.
 
 mod zone;
 
@@ -34,8 +34,8 @@ const PROMISED_MEMORY_KIB: u64 = 300 * 1024;
 /// The largest ratio of a compressed image's time to the sum of what an uncompressed one takes and what the compressor takes alone.
 const PROMISED_PACE: f64 = 1.1;
 
-/// Runs both ways and prints the seconds of each step. The tar and what is made are on a disk of their own, and nothing of it is in
-/// memory when a way begins.
+/// Runs both ways twice and prints the seconds of each step. The tar and what is made are on a disk of their own, and nothing of it is
+/// in memory when a way begins. Each run has a pool of its own.
 const SCRIPT: &str = r#"
 set -euo pipefail
 cp kiln /tmp/kiln
@@ -44,7 +44,6 @@ disk=/dev/sda
 mkfs.ext4 -q "$disk"
 mount "$disk" /mnt
 head -c "$(cat size)" /dev/disk/by-id/virtio-zone >/mnt/zone.tar
-zpool create -O atime=off -m /tank tank /dev/disk/by-id/virtio-scratch
 
 timed() {
     local name=$1 start end
@@ -61,12 +60,17 @@ cold() {
 send() { zfs send tank@final >/mnt/stock.zs; }
 kiln() { /tmp/kiln create-image zone-1.0 description= --tar /mnt/zone.tar --compression none --output /mnt/kiln >&2; }
 
-cold
-timed kiln kiln
-cold
-timed tar tar -xf /mnt/zone.tar -C /tank
-timed snapshot zfs snapshot tank@final
-timed send send
+for run in 1 2; do
+    rm -rf /mnt/kiln /mnt/stock.zs
+    cold
+    timed kiln kiln
+    zpool create -f -O atime=off -m /tank tank /dev/disk/by-id/virtio-scratch
+    cold
+    timed tar tar -xf /mnt/zone.tar -C /tank
+    timed snapshot zfs snapshot tank@final
+    timed send send
+    zpool destroy tank
+done
 "#;
 
 /// Runs the benchmark.
@@ -85,7 +89,7 @@ pub fn run() -> Result<()> {
         summary.tar / 1_000_000
     );
 
-    eprintln!("in the guest, both ways:");
+    eprintln!("in the guest, both ways twice:");
     let ways = in_the_guest(&kiln, &tar)?;
     eprintln!("on this machine, {RUNS} times without compression and {RUNS} times with gzip:");
     let plain = best(&kiln, &tar, &home, "none")?;
@@ -133,15 +137,24 @@ fn in_the_guest(kiln: &Path, tar: &Path) -> Result<Ways> {
     ways(&String::from_utf8_lossy(&done.stdout))
 }
 
-/// The lines of the script: what, when it began, when it ended.
+/// The fastest run of each way. The lines of the script say what was run, when it began, and when it ended.
 fn ways(lines: &str) -> Result<Ways> {
-    let seconds = |name: &str| -> Result<f64> {
-        let line = lines.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        let line = line.with_context(|| format!("the guest does not say how long {name} took"))?;
-        let (start, end) = line.split_once(' ').context("it has no two times")?;
-        Ok(end.parse::<f64>()? - start.parse::<f64>()?)
+    let seconds = |name: &str| -> Result<Vec<f64>> {
+        let lines = lines.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        let runs = lines.map(|line| {
+            let (start, end) = line.split_once(' ').context("it has no two times")?;
+            Ok(end.parse::<f64>()? - start.parse::<f64>()?)
+        });
+        runs.collect()
     };
-    Ok(Ways { kiln: seconds("kiln")?, tar: seconds("tar")?, send: seconds("snapshot")? + seconds("send")? })
+    let none = "the guest does not say how long it took";
+    let kiln = seconds("kiln")?.into_iter().min_by(f64::total_cmp).context(none)?;
+    let (tar, snapshot, send) = (seconds("tar")?, seconds("snapshot")?, seconds("send")?);
+    let sends = snapshot.iter().zip(&send).map(|(snapshot, send)| snapshot + send);
+    let stock =
+        tar.iter().copied().zip(sends).min_by(|one, other| (one.0 + one.1).total_cmp(&(other.0 + other.1)));
+    let (tar, send) = stock.context(none)?;
+    Ok(Ways { kiln, tar, send })
 }
 
 /// A run of kiln on this machine.
@@ -279,9 +292,12 @@ mod tests {
 
     #[test]
     fn the_times_of_the_guest_are_read() {
-        let lines = "kiln 10.50 20.00\ntar 30.00 90.25\nsnapshot 90.25 90.50\nsend 90.50 110.25\n";
-        let ways = ways(lines).unwrap();
-        assert_eq!((ways.kiln, ways.tar, ways.send), (9.5, 60.25, 20.0));
-        assert!(super::ways("kiln 1 2\n").is_err());
+        let first = "kiln 10.50 20.00\ntar 30.00 90.25\nsnapshot 90.25 90.50\nsend 90.50 110.25\n";
+        let second = "kiln 200.00 210.00\ntar 220.00 281.00\nsnapshot 281.00 281.50\nsend 281.50 290.00\n";
+        let fastest = ways(&format!("{first}{second}")).unwrap();
+        assert_eq!((fastest.kiln, fastest.tar, fastest.send), (9.5, 61.0, 9.0));
+        assert!(ways("").is_err());
+        assert!(ways("kiln 1 2\n").is_err());
+        assert!(ways("kiln 1\n").is_err());
     }
 }
