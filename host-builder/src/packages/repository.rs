@@ -27,6 +27,10 @@ const PACKAGES: usize = 200_000;
 /// How long a server may take until it answers.
 const PATIENCE: Duration = Duration::from_mins(1);
 
+/// What to do about a package that is listed and cannot be had.
+const INCOMPLETE: &str =
+    "the repository lists it: add the file, so that you may read it, or take a repository that is complete";
+
 /// A package that a repository has, as its index describes it. What is installed is decided by the package itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidate {
@@ -116,7 +120,8 @@ impl Repository for Folder {
 
     fn open(&self, candidate: &Candidate) -> Result<(File, u64)> {
         let path = self.path.join(&candidate.file);
-        let file = File::open(&path).with_context(|| format!("cannot open {}", path.display()))?;
+        let file = File::open(&path);
+        let file = file.with_context(|| format!("cannot open {}", path.display())).hint(INCOMPLETE)?;
         let length = file.metadata()?.len();
         Ok((file, length))
     }
@@ -282,9 +287,11 @@ impl Repository for Site {
     }
 
     fn open(&self, candidate: &Candidate) -> Result<(File, u64)> {
-        self.fetch(&candidate.file, PACKAGE)?.ok_or_else(|| {
-            anyhow!("{} does not have {}, which its index lists", self.address, candidate.file)
+        let file = self.fetch(&candidate.file, PACKAGE)?;
+        file.with_context(|| {
+            format!("{} does not have {}, which its index lists", self.address, candidate.file)
         })
+        .hint(INCOMPLETE)
     }
 }
 

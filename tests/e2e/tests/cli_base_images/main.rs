@@ -461,6 +461,13 @@ fn what_cannot_be_is_told() {
     };
     setting.refused(&from("no-libuv"), 1, &["libuv>=1.40", "nodejs-20.9.0"]);
     setting.refused(&from("no-smtools"), 1, &["smtools"]);
+    pkgsrc::repository(&lab.join("gone"), &repository(), None, Some("pkg_summary.gz"));
+    fs::remove_file(lab.join("gone/gawk-5.3.0.tgz")).unwrap();
+    setting.refused(
+        &from("gone"),
+        1,
+        &["cannot install gawk-5.3.0", "gone/gawk-5.3.0.tgz", "the repository lists it"],
+    );
     let kits = ["there is no bootstrap kit bootstrap-2023Q4-x86_64-19990101.tar.gz", "--bootstrap"];
     setting.refused(&with(&["-d", "19990101"]), 1, &kits);
     setting.refused(&with(&["--bootstrap", "seeds/seed.json"]), 1, &["seeds/seed.json"]);
