@@ -110,8 +110,8 @@ impl TarTree {
                 metadata.kind = Kind::Directory;
                 metadata.size = 0;
             }
-            EntryType::Regular | EntryType::Continuous => {}
-            EntryType::GNUSparse => {
+            EntryType::Regular | EntryType::Continuous if entry.map.is_dense() => {}
+            EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
                 self.stretches += entry.map.stretches();
                 if self.stretches > MAX_STRETCHES {
                     bail!("the sparse files of the archive have more than {MAX_STRETCHES} pieces");

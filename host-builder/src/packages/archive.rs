@@ -271,7 +271,6 @@ fn judge(
     let path = clean(&entry.name)?;
     let kind = match entry.kind() {
         EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse if !entry.name.ends_with(b"/") => {
-            ensure!(!entry.extensions.pax_sparse, "a sparse file of a form that kiln does not unpack");
             MemberKind::File(keep(entry.map.clone())?)
         }
         EntryType::Directory => MemberKind::Folder,

@@ -123,7 +123,9 @@ impl<R: Input> Entries<R> {
                 extensions.take(kind, data).map_err(&unnamed)?;
                 continue;
             }
-            let name = extensions.path.clone().unwrap_or_else(|| header.path_bytes().into_owned());
+            let real_name = extensions.sparse.as_ref().and_then(|sparse| sparse.name.as_ref());
+            let name = real_name.or(extensions.path.as_ref()).cloned();
+            let name = name.unwrap_or_else(|| header.path_bytes().into_owned());
             let mut entry = Entry {
                 number: self.number,
                 offset,
@@ -143,7 +145,8 @@ impl<R: Input> Entries<R> {
         if entry.name.len() > PATH_LIMIT {
             return Err(TarProblem::BadName);
         }
-        let stored = if has_contents(entry.kind()) { entry.extensions.size.unwrap_or(claimed) } else { 0 };
+        let mut stored =
+            if has_contents(entry.kind()) { entry.extensions.size.unwrap_or(claimed) } else { 0 };
         entry.map = SparseMap::dense(stored);
         if entry.kind().is_gnu_sparse() {
             let (map, blocks) = SparseMap::read(&entry.header, &mut self.input)?;
@@ -151,9 +154,14 @@ impl<R: Input> Entries<R> {
                 return Err(TarProblem::BadSparseMap);
             }
             self.at = self.at.saturating_add(blocks * BLOCK);
-            entry.contents = self.at;
+            entry.map = map;
+        } else if let Some(sparse) = entry.extensions.sparse.as_ref().filter(|_| is_file(entry.kind())) {
+            let (map, taken) = sparse.read(stored, &mut self.input)?;
+            self.at = self.at.saturating_add(taken);
+            stored -= taken;
             entry.map = map;
         }
+        entry.contents = self.at;
         let size = entry.map.size();
         let limit = self.limits.file_bytes;
         if size > limit {
@@ -233,6 +241,10 @@ fn has_contents(kind: EntryType) -> bool {
         || kind.is_block_special()
         || kind.is_fifo();
     !without
+}
+
+fn is_file(kind: EntryType) -> bool {
+    kind.is_file() || kind.is_contiguous()
 }
 
 /// Whether bytes begin like a tar archive: a header whose checksum holds.

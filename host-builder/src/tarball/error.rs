@@ -47,7 +47,7 @@ pub enum TarProblem {
     /// The map of a sparse member contradicts itself.
     #[error("the map of a sparse file is damaged")]
     BadSparseMap,
-    /// A sparse member in one of the forms that keep their map in pax records or in the contents.
+    /// A sparse member in a form that is not known.
     #[error("a sparse file of a form that kiln does not unpack")]
     UnknownSparse,
     /// A link without a target.

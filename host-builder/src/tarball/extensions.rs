@@ -5,6 +5,7 @@ use std::io;
 
 use tar::EntryType;
 
+use super::sparse::PaxSparse;
 use super::{PATH_LIMIT, TarProblem};
 
 /// Longest extension record that is read into memory, in bytes.
@@ -12,6 +13,9 @@ pub(super) const RECORD_LIMIT: u64 = 1 << 20;
 
 /// What keywords of extended attributes begin with (source: star's manual star(5), "SCHILY.xattr").
 pub const EXTENDED: &[u8] = b"SCHILY.xattr.";
+
+/// What keywords about sparse files begin with (source: GNU tar's manual, "Storing Sparse Files").
+const SPARSE: &[u8] = b"GNU.sparse.";
 
 /// Attributes that take the place of those in the header.
 #[derive(Clone, Debug, Default)]
@@ -40,8 +44,8 @@ pub struct Extensions {
     pub minor: Option<u32>,
     /// Extended attributes by name, as star and GNU tar write them.
     pub extended: BTreeMap<Vec<u8>, Vec<u8>>,
-    /// Whether the contents are a sparse file in GNU's pax forms, which are shown as they are stored.
-    pub pax_sparse: bool,
+    /// What makes a sparse file of the contents.
+    pub(super) sparse: Option<PaxSparse>,
 }
 
 impl Extensions {
@@ -88,7 +92,9 @@ impl Extensions {
                 key if key.starts_with(EXTENDED) => {
                     self.extended.insert(unquoted(&key[EXTENDED.len()..]), value.to_vec());
                 }
-                key if key.starts_with(b"GNU.sparse.") => self.pax_sparse = true,
+                key if key.starts_with(SPARSE) => {
+                    self.sparse.get_or_insert_default().take(&key[SPARSE.len()..], value)?;
+                }
                 _ => {}
             }
         }
@@ -150,11 +156,11 @@ fn unquoted(keyword: &[u8]) -> Vec<u8> {
     name
 }
 
-fn bounded(path: &[u8]) -> Result<Vec<u8>, TarProblem> {
+pub(super) fn bounded(path: &[u8]) -> Result<Vec<u8>, TarProblem> {
     if path.len() > PATH_LIMIT { Err(TarProblem::BadName) } else { Ok(path.to_vec()) }
 }
 
-fn number<N: std::str::FromStr>(value: &[u8], what: &'static str) -> Result<N, TarProblem> {
+pub(super) fn number<N: std::str::FromStr>(value: &[u8], what: &'static str) -> Result<N, TarProblem> {
     let text = str::from_utf8(value).ok();
     text.and_then(|text| text.parse().ok()).ok_or_else(|| {
         // A record may be long; its beginning tells enough.

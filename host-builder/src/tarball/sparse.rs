@@ -1,4 +1,5 @@
-//! Sparse members of GNU tar's first form: where their stored bytes belong. Template disk images are packed like that.
+//! Sparse members, in all forms that GNU tar and libarchive write: where their stored bytes belong. Template disk images are packed
+//! like that.
 
 use std::io::{self, Read};
 use std::ops::Range;
@@ -6,7 +7,8 @@ use std::ops::Range;
 use positioned_io::ReadAt;
 use tar::{GnuExtSparseHeader, GnuSparseHeader, Header};
 
-use super::{Entries, Input, TarProblem};
+use super::extensions::{bounded, number};
+use super::{BLOCK, Entries, Input, TarProblem};
 
 /// Most stored stretches of one member.
 const STRETCH_LIMIT: usize = 1 << 16;
@@ -78,17 +80,27 @@ impl SparseMap {
             let (Ok(offset), Ok(length)) = (stretch.offset(), stretch.length()) else {
                 return Err(TarProblem::BadSparseMap);
             };
-            let floor = self.stretches.last().map_or(0, |last| last.offset + last.length);
-            let end = offset.checked_add(length).filter(|&end| end <= self.size);
-            if offset < floor || end.is_none() || self.stretches.len() >= STRETCH_LIMIT {
-                return Err(TarProblem::BadSparseMap);
-            }
-            // Packers mark the end of the file with a stretch of nothing.
-            if length > 0 {
-                self.stretches.push(Stretch { offset, length, stored: self.stored() });
-            }
+            self.push(offset, length)?;
         }
         Ok(())
+    }
+
+    fn push(&mut self, offset: u64, length: u64) -> Result<(), TarProblem> {
+        let floor = self.stretches.last().map_or(0, |last| last.offset + last.length);
+        let end = offset.checked_add(length).filter(|&end| end <= self.size);
+        if offset < floor || end.is_none() || self.stretches.len() >= STRETCH_LIMIT {
+            return Err(TarProblem::BadSparseMap);
+        }
+        // Packers mark the end of the file with a stretch of nothing.
+        if length > 0 {
+            self.stretches.push(Stretch { offset, length, stored: self.stored() });
+        }
+        Ok(())
+    }
+
+    /// Whether there are no holes, so that the stored bytes are the file.
+    pub fn is_dense(&self) -> bool {
+        self.stored() == self.size
     }
 
     /// Size of the file in bytes.
@@ -121,6 +133,97 @@ impl SparseMap {
             }
             Some(stretch) => Piece::Hole(stretch.offset - at),
             None => Piece::Hole(self.size.saturating_sub(at)),
+        }
+    }
+}
+
+/// What pax records say about a sparse file (source: GNU tar's manual, "Storing Sparse Files").
+#[derive(Clone, Debug, Default)]
+pub struct PaxSparse {
+    /// Of the form; 0 and 1 have the map in the records, and 1.0 has it before the stored bytes.
+    major: u64,
+    minor: u64,
+    /// The path, which the member itself may not have.
+    pub(super) name: Option<Vec<u8>>,
+    /// Size of the file in bytes.
+    size: Option<u64>,
+    /// Offsets and lengths by turns.
+    map: Vec<u64>,
+}
+
+impl PaxSparse {
+    /// Takes in a record; `key` is what follows `GNU.sparse.`.
+    pub(super) fn take(&mut self, key: &[u8], value: &[u8]) -> Result<(), TarProblem> {
+        let about = "a place in a sparse file";
+        match key {
+            b"major" => self.major = number(value, about)?,
+            b"minor" => self.minor = number(value, about)?,
+            b"name" => self.name = Some(bounded(value)?),
+            b"size" | b"realsize" => self.size = Some(number(value, about)?),
+            // An offset and a length come by turns, as records of their own or in one.
+            b"offset" | b"numbytes" => self.map.push(number(value, about)?),
+            b"map" => {
+                for text in value.split(|&byte| byte == b',').filter(|text| !text.is_empty()) {
+                    self.map.push(number(text, about)?);
+                }
+            }
+            _ => {}
+        }
+        if self.map.len() > 2 * STRETCH_LIMIT { Err(TarProblem::BadSparseMap) } else { Ok(()) }
+    }
+
+    /// The map of the file of which `stored` bytes follow, and how many of those are the map itself.
+    pub(super) fn read(&self, stored: u64, archive: &mut impl Read) -> Result<(SparseMap, u64), TarProblem> {
+        let (in_contents, taken) = match (self.major, self.minor) {
+            (0, _) => (None, 0),
+            (1, 0) => {
+                let (map, taken) = read_numbers(stored, archive)?;
+                (Some(map), taken)
+            }
+            _ => return Err(TarProblem::UnknownSparse),
+        };
+        let numbers = in_contents.as_ref().unwrap_or(&self.map);
+        let (pairs, rest) = numbers.as_chunks::<2>();
+        let size = self.size.filter(|_| rest.is_empty()).ok_or(TarProblem::BadSparseMap)?;
+        let mut map = SparseMap { stretches: Vec::new(), size };
+        for &[offset, length] in pairs {
+            map.push(offset, length)?;
+        }
+        if map.stored() == stored - taken { Ok((map, taken)) } else { Err(TarProblem::BadSparseMap) }
+    }
+}
+
+/// The offsets and lengths that stand before stored bytes: decimal numbers, each with an end of line, the first of which says how many
+/// pairs follow, filled up to a block. Also how many bytes that were, at most `stored`.
+fn read_numbers(stored: u64, archive: &mut impl Read) -> Result<(Vec<u64>, u64), TarProblem> {
+    let (mut numbers, mut wanted, mut taken) = (Vec::new(), None, 0);
+    let mut number: Option<u64> = None;
+    loop {
+        if stored - taken < BLOCK {
+            return Err(TarProblem::BadSparseMap);
+        }
+        let mut block = [0; BLOCK as usize];
+        archive.read_exact(&mut block).map_err(TarProblem::of)?;
+        taken += BLOCK;
+        for byte in block {
+            let ended = match byte {
+                b'0'..=b'9' => {
+                    let more =
+                        number.unwrap_or(0).checked_mul(10).and_then(|n| n.checked_add((byte - b'0').into()));
+                    number = Some(more.ok_or(TarProblem::BadSparseMap)?);
+                    continue;
+                }
+                b'\n' => number.take().ok_or(TarProblem::BadSparseMap)?,
+                _ => return Err(TarProblem::BadSparseMap),
+            };
+            match wanted {
+                None if ended > STRETCH_LIMIT as u64 => return Err(TarProblem::BadSparseMap),
+                None => wanted = Some(2 * ended as usize),
+                Some(_) => numbers.push(ended),
+            }
+            if wanted == Some(numbers.len()) {
+                return Ok((numbers, taken));
+            }
         }
     }
 }

@@ -110,7 +110,10 @@ fn extension_records_are_believed_only_within_bounds() {
         ("linkpath", long.as_bytes(), "the name is not usable"),
         ("size", b"1152921504606846976", "claims 1152921504606846976 bytes"),
         ("size", b"many", "gives 'many' as a size"),
-        ("GNU.sparse.major", b"1", "a sparse file of a form that kiln does not unpack"),
+        ("GNU.sparse.major", b"2", "a sparse file of a form that kiln does not unpack"),
+        ("GNU.sparse.major", b"1", "the map of a sparse file is damaged"),
+        ("GNU.sparse.name", long.as_bytes(), "the name is not usable"),
+        ("GNU.sparse.map", b"1,x", "gives 'x' as a place in a sparse file"),
     ] {
         let error = refusal(&with_record(key, value, b""));
         assert!(error.contains(expected), "{key}: {error}");
@@ -180,6 +183,78 @@ fn sparse_members_come_with_their_holes() {
     bytes[..512].copy_from_slice(header.as_bytes());
     let error = refusal(&bytes);
     assert!(error.contains("map of a sparse file is damaged"), "{error}");
+}
+
+/// A file of 16 bytes of which `contents` are stored, with these pax records before it.
+fn pax_sparse(records: &[(&str, &[u8])], contents: &[u8]) -> Vec<u8> {
+    let mut builder = Builder::new(Vec::new());
+    builder.append_pax_extensions(records.iter().copied()).unwrap();
+    builder
+        .append(&header(EntryType::Regular, "GNUSparseFile.7/file", contents.len() as u64), contents)
+        .unwrap();
+    builder.append(&header(EntryType::Regular, "next", 1), &b"x"[..]).unwrap();
+    builder.into_inner().unwrap()
+}
+
+/// The contents of a member of form 1.0: its map and its stored bytes.
+fn with_map(map: &str) -> Vec<u8> {
+    let mut contents = map.as_bytes().to_vec();
+    contents.resize(map.len().next_multiple_of(512), 0);
+    contents.extend(b"abcde");
+    contents
+}
+
+#[test]
+fn sparse_members_of_pax_archives_come_with_their_holes() {
+    let name = ("GNU.sparse.name", &b"disk.img"[..]);
+    let (size, real) = (("GNU.sparse.size", &b"16"[..]), ("GNU.sparse.realsize", &b"16"[..]));
+    let by_turns: &[(&str, &[u8])] = &[
+        ("path", b"disk.img"),
+        size,
+        ("GNU.sparse.numblocks", b"3"),
+        ("GNU.sparse.offset", b"3"),
+        ("GNU.sparse.numbytes", b"2"),
+        ("GNU.sparse.offset", b"10"),
+        ("GNU.sparse.numbytes", b"3"),
+        ("GNU.sparse.offset", b"16"),
+        ("GNU.sparse.numbytes", b"0"),
+    ];
+    let listed: &[(&str, &[u8])] = &[size, name, ("GNU.sparse.map", b"3,2,10,3,16,0")];
+    let inside: &[(&str, &[u8])] = &[("GNU.sparse.major", b"1"), ("GNU.sparse.minor", b"0"), name, real];
+    for bytes in [
+        pax_sparse(by_turns, b"abcde"),
+        pax_sparse(listed, b"abcde"),
+        pax_sparse(inside, &with_map("3\n3\n2\n10\n3\n16\n0\n")),
+    ] {
+        let members = walked(&bytes).unwrap();
+        let shown: Vec<_> =
+            members.iter().map(|(m, text)| (m.path.as_str(), m.size, text.as_str())).collect();
+        assert_eq!(shown, [("disk.img", 16, "\0\0\0ab\0\0\0\0\0cde\0\0\0"), ("next", 1, "x")]);
+    }
+    // A map that goes on in a second block; all but the last stretches are empty.
+    let long = format!("130\n{}3\n2\n10\n3\n", "0\n0\n".repeat(128));
+    assert_eq!(walked(&pax_sparse(inside, &with_map(&long))).unwrap()[0].1, "\0\0\0ab\0\0\0\0\0cde\0\0\0");
+    for map in [
+        "",
+        "x",
+        "\n",
+        "1\n",
+        "2\n3\n2\n10\n3",
+        "1\n3\n2\n",
+        "2\n10\n3\n3\n2\n",
+        "2\n3\n2\n15\n3\n",
+        "65537\n",
+        "99999999999999999999\n",
+        "-1\n",
+    ] {
+        let error = refusal(&pax_sparse(inside, &with_map(map)));
+        assert!(error.contains("map of a sparse file is damaged"), "{map:?}: {error}");
+    }
+    for records in
+        [&[size, name, ("GNU.sparse.map", &b"3,2,10"[..])][..], &[name, ("GNU.sparse.map", b"3,2,10,3")]]
+    {
+        assert!(refusal(&pax_sparse(records, b"abcde")).contains("map of a sparse file is damaged"));
+    }
 }
 
 #[test]

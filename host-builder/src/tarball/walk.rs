@@ -68,7 +68,6 @@ fn judge(entry: &Entry) -> Result<Option<(String, MemberKind)>, TarProblem> {
     let target = || String::from_utf8(entry.target()?).map_err(|_| TarProblem::BadName);
     let path = clean(name)?;
     let kind = match entry.kind() {
-        _ if entry.extensions.pax_sparse => return Err(TarProblem::UnknownSparse),
         EntryType::Regular | EntryType::Continuous if !name.ends_with('/') => MemberKind::File,
         EntryType::GNUSparse => MemberKind::File,
         // Old archives mark a directory by nothing but a slash at the end of a regular member's name.

@@ -341,10 +341,6 @@ impl Index {
             let without = "a device without numbers";
             Ok(Device { major: major.context(without)?, minor: minor.context(without)? })
         };
-        if entry.extensions.pax_sparse {
-            return Err(TarProblem::UnknownSparse)
-                .hint("pack it with tar --format=gnu --sparse, or without --sparse");
-        }
         Ok(Some(match entry.kind() {
             EntryType::Directory => Kind::Directory(BTreeMap::new()),
             // Old archives mark a directory by nothing but a slash at the end of its name.

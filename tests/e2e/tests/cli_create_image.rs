@@ -88,6 +88,9 @@ fn folder_archive_and_stream_give_equal_bytes() {
         ("pax.tar", &["--format=pax"]),
         ("sorted.tar", &["--format=gnu", "--sort=name"]),
         ("sparse.tar", &["--format=gnu", "--sparse"]),
+        ("sparse-0.0.tar", &["--format=pax", "--sparse-version=0.0", "--sparse"]),
+        ("sparse-0.1.tar", &["--format=pax", "--sparse-version=0.1", "--sparse"]),
+        ("sparse-1.0.tar", &["--format=pax", "--sparse-version=1.0", "--sparse"]),
         ("t.tar.gz", &["--gzip"]),
         ("t.tar.bz2", &["--bzip2"]),
         ("t.tar.xz", &["--xz"]),
@@ -95,6 +98,12 @@ fn folder_archive_and_stream_give_equal_bytes() {
         zone::pack(&lab.join("proto"), &lab.join(name), flags);
         assert!(made(&lab, &format!("of-{name}"), &["--tar", name]) == expected, "{name}");
     }
+    // Which notices holes by itself.
+    let mut bsdtar = Command::new("bsdtar");
+    bsdtar.args(["--format=pax", "--uid=0", "--gid=0", "-cf"]).arg(lab.join("bsd.tar"));
+    let packed = bsdtar.arg("-C").arg(lab.join("proto")).arg(".").status();
+    assert!(packed.expect("bsdtar starts").success());
+    assert!(made(&lab, "of-bsd.tar", &["--tar", "bsd.tar"]) == expected);
     let piped = |words: &[&str], from: &str| {
         let mut kiln = lab.command();
         kiln.args(["create-image", "web-1.0", "description=x", "--output", "pipe", "--force"]).args(words);
