@@ -47,6 +47,9 @@ pub enum TarProblem {
     /// The map of a sparse member contradicts itself.
     #[error("the map of a sparse file is damaged")]
     BadSparseMap,
+    /// A sparse member in more pieces than are looked at.
+    #[error("a sparse file in more than {0} pieces: pack it without holes")]
+    TooManyPieces(usize),
     /// A sparse member in a form that is not known.
     #[error("a sparse file of a form that kiln does not unpack")]
     UnknownSparse,

@@ -13,6 +13,9 @@ use super::{BLOCK, Entries, Input, TarProblem};
 /// Most stored stretches of one member.
 const STRETCH_LIMIT: usize = 1 << 16;
 
+/// Most offsets and lengths of one member: those of the stretches, and of one that marks the end.
+const NUMBERS_LIMIT: usize = 2 * (STRETCH_LIMIT + 1);
+
 /// A stretch of a file that is stored.
 #[derive(Clone, Copy, Debug)]
 struct Stretch {
@@ -88,11 +91,14 @@ impl SparseMap {
     fn push(&mut self, offset: u64, length: u64) -> Result<(), TarProblem> {
         let floor = self.stretches.last().map_or(0, |last| last.offset + last.length);
         let end = offset.checked_add(length).filter(|&end| end <= self.size);
-        if offset < floor || end.is_none() || self.stretches.len() >= STRETCH_LIMIT {
+        if offset < floor || end.is_none() {
             return Err(TarProblem::BadSparseMap);
         }
         // Packers mark the end of the file with a stretch of nothing.
         if length > 0 {
+            if self.stretches.len() >= STRETCH_LIMIT {
+                return Err(TarProblem::TooManyPieces(STRETCH_LIMIT));
+            }
             self.stretches.push(Stretch { offset, length, stored: self.stored() });
         }
         Ok(())
@@ -140,7 +146,7 @@ impl SparseMap {
 /// What pax records say about a sparse file (source: GNU tar's manual, "Storing Sparse Files").
 #[derive(Clone, Debug, Default)]
 pub struct PaxSparse {
-    /// Of the form; 0 and 1 have the map in the records, and 1.0 has it before the stored bytes.
+    /// The version of the form: 0.0 and 0.1 have the map in the records, and 1.0 has it before the stored bytes.
     major: u64,
     minor: u64,
     /// The path, which the member itself may not have.
@@ -160,22 +166,22 @@ impl PaxSparse {
             b"minor" => self.minor = number(value, about)?,
             b"name" => self.name = Some(bounded(value)?),
             b"size" | b"realsize" => self.size = Some(number(value, about)?),
-            // An offset and a length come by turns, as records of their own or in one.
-            b"offset" | b"numbytes" => self.map.push(number(value, about)?),
+            b"offset" if self.map.len().is_multiple_of(2) => self.map.push(number(value, about)?),
+            b"numbytes" if !self.map.len().is_multiple_of(2) => self.map.push(number(value, about)?),
+            b"offset" | b"numbytes" => return Err(TarProblem::BadSparseMap),
             b"map" => {
-                for text in value.split(|&byte| byte == b',').filter(|text| !text.is_empty()) {
-                    self.map.push(number(text, about)?);
-                }
+                let numbers = value.split(|&byte| byte == b',').filter(|_| !value.is_empty());
+                self.map = numbers.map(|text| number(text, about)).collect::<Result<_, _>>()?;
             }
             _ => {}
         }
-        if self.map.len() > 2 * STRETCH_LIMIT { Err(TarProblem::BadSparseMap) } else { Ok(()) }
+        if self.map.len() > NUMBERS_LIMIT { Err(TarProblem::TooManyPieces(STRETCH_LIMIT)) } else { Ok(()) }
     }
 
     /// The map of the file of which `stored` bytes follow, and how many of those are the map itself.
     pub(super) fn read(&self, stored: u64, archive: &mut impl Read) -> Result<(SparseMap, u64), TarProblem> {
         let (in_contents, taken) = match (self.major, self.minor) {
-            (0, _) => (None, 0),
+            (0, 0 | 1) => (None, 0),
             (1, 0) => {
                 let (map, taken) = read_numbers(stored, archive)?;
                 (Some(map), taken)
@@ -196,10 +202,12 @@ impl PaxSparse {
 /// The offsets and lengths that stand before stored bytes: decimal numbers, each with an end of line, the first of which says how many
 /// pairs follow, filled up to a block. Also how many bytes that were, at most `stored`.
 fn read_numbers(stored: u64, archive: &mut impl Read) -> Result<(Vec<u64>, u64), TarProblem> {
+    // So long are the longest numbers with their ends of line.
+    const LIMIT: u64 = (NUMBERS_LIMIT as u64 + 1) * 21;
     let (mut numbers, mut wanted, mut taken) = (Vec::new(), None, 0);
     let mut number: Option<u64> = None;
     loop {
-        if stored - taken < BLOCK {
+        if stored - taken < BLOCK || taken > LIMIT {
             return Err(TarProblem::BadSparseMap);
         }
         let mut block = [0; BLOCK as usize];
@@ -217,7 +225,9 @@ fn read_numbers(stored: u64, archive: &mut impl Read) -> Result<(Vec<u64>, u64),
                 _ => return Err(TarProblem::BadSparseMap),
             };
             match wanted {
-                None if ended > STRETCH_LIMIT as u64 => return Err(TarProblem::BadSparseMap),
+                None if ended > NUMBERS_LIMIT as u64 / 2 => {
+                    return Err(TarProblem::TooManyPieces(STRETCH_LIMIT));
+                }
                 None => wanted = Some(2 * ended as usize),
                 Some(_) => numbers.push(ended),
             }

@@ -243,7 +243,7 @@ fn sparse_members_of_pax_archives_come_with_their_holes() {
         "1\n3\n2\n",
         "2\n10\n3\n3\n2\n",
         "2\n3\n2\n15\n3\n",
-        "65537\n",
+        "+1\n3\n2\n",
         "99999999999999999999\n",
         "-1\n",
     ] {
@@ -255,6 +255,56 @@ fn sparse_members_of_pax_archives_come_with_their_holes() {
     {
         assert!(refusal(&pax_sparse(records, b"abcde")).contains("map of a sparse file is damaged"));
     }
+}
+
+#[test]
+fn maps_of_sparse_members_have_bounds() {
+    let size = ("GNU.sparse.size", &b"16"[..]);
+    let version = |minor| [("GNU.sparse.major", &b"0"[..]), ("GNU.sparse.minor", minor)];
+    let [major, minor] = version(b"7");
+    let (offset, length) = (("GNU.sparse.offset", &b"3"[..]), ("GNU.sparse.numbytes", &b"5"[..]));
+    for records in
+        [&[size, length, offset][..], &[size, offset, offset, length], &[size, offset, length, length]]
+    {
+        assert!(refusal(&pax_sparse(records, b"abcde")).contains("map of a sparse file is damaged"));
+    }
+    let error = refusal(&pax_sparse(&[major, minor, size, offset, length], b"abcde"));
+    assert!(error.contains("of a form that kiln does not unpack"), "{error}");
+    for map in [&b"3,,5"[..], b"3,5,"] {
+        let error = refusal(&pax_sparse(&[size, ("GNU.sparse.map", map)], b"abcde"));
+        assert!(error.contains("gives '' as a place"), "{error}");
+    }
+    // The last of two counts.
+    let twice = [size, ("GNU.sparse.map", &b"0,5"[..]), ("GNU.sparse.map", b"3,5")];
+    assert_eq!(walked(&pax_sparse(&twice, b"abcde")).unwrap()[0].1, "\0\0\0abcde\0\0\0\0\0\0\0\0");
+
+    let inside: &[(&str, &[u8])] =
+        &[("GNU.sparse.major", b"1"), ("GNU.sparse.minor", b"0"), ("GNU.sparse.realsize", b"1000000")];
+    let pieces = |count: usize| {
+        let mut map = format!("{}\n", count + 1);
+        map.extend((0..count).map(|piece| format!("{}\n1\n", 2 * piece)));
+        let mut contents = with_map(&format!("{map}1000000\n0\n"));
+        contents.truncate(contents.len() - 5);
+        contents.resize(contents.len() + count, b'x');
+        pax_sparse(inside, &contents)
+    };
+    let limits = Limits { file_bytes: 2_000_000, total_bytes: 2_000_000, members: 100 };
+    let count = |bytes: &[u8]| {
+        let mut stored = 0;
+        let walked = walk(bytes, limits, |_, contents| {
+            let mut bytes = Vec::new();
+            contents.read_to_end(&mut bytes)?;
+            stored += bytes.iter().map(|&byte| usize::from(byte == b'x')).sum::<usize>();
+            Ok(())
+        });
+        walked.map(|()| stored).map_err(|error| format!("{error:#?} {error}"))
+    };
+    // And the member behind it.
+    assert_eq!(count(&pieces(65_536)), Ok(65_537));
+    assert!(count(&pieces(65_537)).unwrap_err().contains("TooManyPieces"));
+    // A number that never ends.
+    let endless = pax_sparse(inside, &vec![b'0'; 4 << 20]);
+    assert!(count(&endless).unwrap_err().contains("BadSparseMap"));
 }
 
 #[test]
