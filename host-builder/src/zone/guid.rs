@@ -3,14 +3,17 @@
 //! It stands in every record of a stream and so has to be known before the first byte is written. It has 64 bits, and anybody may
 //! give any other: what it must do is to differ between images that differ.
 
+use std::collections::BTreeMap;
 use std::hash::Hasher;
+use std::io::{self, Write};
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 use kiln_zstream::fs::tree::{Attributes, Content, Device, Kind, Node, NodeId, Time, Tree};
-use kiln_zstream::fs::{Ace, Blocks, Version};
+use kiln_zstream::fs::{Ace, Blocks, FileSystemOptions, Version};
 use twox_hash::XxHash64;
 
 use super::image::{Snapshot, explained};
@@ -20,11 +23,11 @@ use crate::report::{Progress, Report};
 /// Files that a thread takes at once: neighbours, so that what is read stays nearly in order.
 const AT_ONCE: usize = 16;
 
-/// Another kiln may make other bytes of the same tree, and an increment on one of them would ruin the other.
+/// What tells the images of one kiln from those of another, beside [what its writer makes](writer).
 const MAKER: &str = concat!("kiln ", env!("CARGO_PKG_VERSION"));
 
 /// The GUID of an image of this tree on an origin of that GUID, 0 for none: of a digest of all that the tree says and of the snapshot
-/// but for its GUID, and the digests of all files.
+/// but for its GUID, the digests of all files, and what this kiln makes of trees.
 ///
 /// Contents whose digests are not [known](sum::known) are read once, by `jobs` threads.
 ///
@@ -37,7 +40,7 @@ pub fn derive(
     jobs: NonZeroUsize,
     report: &Report,
 ) -> Result<u64> {
-    let mut outline = Outline::new(origin, snapshot);
+    let mut outline = Outline::new(origin, snapshot)?;
     let files = outline.take(tree)?;
     let mut sum = outline.sum;
 
@@ -47,6 +50,52 @@ pub fn derive(
         sum.write(&digest.to_le_bytes());
     }
     Ok(sum.finish().max(1))
+}
+
+/// The digest of the stream of a small tree that has something of everything. A writer that numbers objects or keeps attributes in another
+/// way makes other images of the same trees, and an increment on one of them would ruin the other if they had the same GUID.
+fn writer(version: Version) -> Result<u64> {
+    let time = Time { seconds: 1, nanoseconds: 2 };
+    let any = Attributes {
+        permissions: 0o640,
+        uid: 3,
+        gid: 4,
+        accessed: time,
+        modified: time,
+        ..Attributes::default()
+    };
+    let mut tree = Tree::new(any);
+    let root = tree.root();
+    let folder = tree.add(root, b"folder", any, Kind::Directory(BTreeMap::new()))?;
+    let mut contents = vec![5; 300_000];
+    contents[131_072..262_144].fill(0);
+    let file = tree.add(folder, b"file", any, Kind::File(Arc::new(contents)))?;
+    tree.link(root, b"again", file)?;
+    tree.extended_mut(file).insert(b"attribute".to_vec(), Arc::new(b"value".to_vec()));
+    *tree.acl_mut(file) = Some(vec![Ace { kind: 0, flags: 0x40, mask: 1, who: Some(6), object: None }]);
+    // A name that only a table of the large kind takes.
+    tree.add(folder, &[b'n'; 60], any, Kind::Fifo)?;
+    tree.add(folder, b"device", any, Kind::CharacterDevice(Device { major: 7, minor: 8 }))?;
+    tree.add(folder, b"near", any, Kind::Symlink(b"file".to_vec()))?;
+    tree.add(folder, b"far", any, Kind::Symlink(vec![b't'; 1000]))?;
+    let options =
+        FileSystemOptions { to_name: "kiln/writer@final".to_owned(), to_guid: 1, creation_time: 1, version };
+    let (Digesting(sum), _) = kiln_zstream::fs::write(Digesting(XxHash64::default()), &tree, &options)?;
+    Ok(sum.finish())
+}
+
+/// The digest of all that is written to it.
+struct Digesting(XxHash64);
+
+impl Write for Digesting {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        self.0.write(buffer);
+        Ok(buffer.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// The digest of all that is no file's contents. Texts have their lengths before them, so that none can pass for another.
@@ -59,18 +108,18 @@ struct Outline {
 }
 
 impl Outline {
-    fn new(origin: u64, snapshot: &Snapshot) -> Outline {
+    fn new(origin: u64, snapshot: &Snapshot) -> Result<Outline> {
         let Snapshot { name, creation_time, guid: _, version } = snapshot;
         let mut outline = Outline { sum: XxHash64::default(), bytes: Vec::new(), blocks: Blocks::default() };
         outline.text(MAKER.as_bytes());
         outline.text(name.as_bytes());
         outline.number(*creation_time);
-        outline.number(match version {
-            Version::Four => 4,
-            Version::Five => 5,
-        });
         outline.number(origin);
-        outline
+        // The version of a file system on an origin is that of the origin.
+        if origin == 0 {
+            outline.number(writer(*version)?);
+        }
+        Ok(outline)
     }
 
     /// Takes a tree, and gives its files in the order of their first names, each once.
@@ -156,7 +205,7 @@ impl Outline {
 }
 
 /// Contents that cannot be read, with their path.
-fn unreadable(tree: &Tree, node: NodeId, error: std::io::Error) -> anyhow::Error {
+fn unreadable(tree: &Tree, node: NodeId, error: io::Error) -> anyhow::Error {
     let path = tree.path(node);
     let error = anyhow::Error::new(error);
     explained(error.context(format!("cannot read {}", String::from_utf8_lossy(&path))))
@@ -209,9 +258,6 @@ fn digests(
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-    use std::sync::Arc;
-
     use super::*;
 
     /// Bytes that are given in pieces, zeros left out.
@@ -349,7 +395,7 @@ mod tests {
             other(b"othe", Kind::Fifo),
             other(b"other", Kind::Socket),
             other(b"other", Kind::Door),
-            other(b"other", Kind::Directory(std::collections::BTreeMap::new())),
+            other(b"other", Kind::Directory(BTreeMap::new())),
             other(b"other", Kind::Symlink(b"a".to_vec())),
             other(b"other", Kind::Symlink(b"b".to_vec())),
             other(b"other", Kind::CharacterDevice(numbers(1, 2))),
@@ -374,12 +420,27 @@ mod tests {
     }
 
     #[test]
+    fn how_a_tree_is_written_shows() {
+        // Of the same tree with the same words both versions make other streams, and the digest is taken of those.
+        assert_ne!(writer(Version::Four).unwrap(), writer(Version::Five).unwrap());
+        let tree = tree(Vec::new());
+        let guid = |version, origin| {
+            let name = "kiln/zone@final".to_owned();
+            let snapshot = Snapshot { name, creation_time: 1, guid: None, version };
+            derive(&tree, origin, &snapshot, NonZeroUsize::MIN, &Report::new(false)).unwrap()
+        };
+        assert_ne!(guid(Version::Four, 0), guid(Version::Five, 0));
+        // On an origin that one's version counts, whatever is asked for.
+        assert_eq!(guid(Version::Four, 7), guid(Version::Five, 7));
+    }
+
+    #[test]
     fn where_a_folder_ends_shows() {
         // The same names in the same order, one of them in a folder or beside it.
         let at = |inside: bool| {
             let mut tree = Tree::new(Attributes::default());
             let (root, any) = (tree.root(), Attributes::default());
-            let kind = Kind::Directory(std::collections::BTreeMap::new());
+            let kind = Kind::Directory(BTreeMap::new());
             let folder = tree.add(root, b"a", any, kind).unwrap();
             tree.add(if inside { folder } else { root }, b"b", any, Kind::Fifo).unwrap();
             guid(&tree)
