@@ -7,7 +7,7 @@ use std::thread::ScopedJoinHandle;
 
 use crate::chunk::Chunk;
 
-/// Chunks on their way, which bounds the memory to a few MiB.
+/// Chunks on their way from one thread to the next, which bounds the memory to a few MiB.
 const CHUNKS: usize = 4;
 
 /// The writing end of a thread that writes.
@@ -35,7 +35,9 @@ impl Behind {
 
     /// Like [`over`](Behind::over), with two sinks that get everything, each by a thread of its own: the second after the first.
     ///
-    /// When the second fails, so does the first, whose error says no more than that.
+    /// When the second fails, the first may fail as well, with an error that says no more than that, and when the first fails, the second
+    /// has no more than what came before. So the error of the second is to be looked at before that of the first, and that of the work
+    /// last.
     pub fn over_both<A: Write + Send, B: Write + Send, T>(
         first: A,
         second: B,

@@ -191,7 +191,8 @@ pub fn write(
     });
     // When the file could not be written, what came before it saw no more than that.
     file.with_context(cannot_write).hint(NO_ROOM)?;
-    let ((stream_sha1, stream, members), sum) = (packed?, sum?);
+    let sum = sum?;
+    let (stream_sha1, stream, members) = packed?;
     let (size, sha1) = (sum.size, hex(&sum.sum.finalize()));
     let stream_sha1 = stream_sha1.unwrap_or_else(|| sha1.clone());
     Ok(Written { size, sha1, guid, stream_sha1, stream, members })

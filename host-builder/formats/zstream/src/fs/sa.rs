@@ -169,7 +169,7 @@ pub fn encode(
 ) -> Vec<u8> {
     let header = header_length(layout);
     let number = numbering.number(layout).expect("layouts are numbered before they are used");
-    // Most have about that much, and then memory is asked for once.
+    // Nothing but spill blocks has more, so memory is asked for once.
     let mut buffer = Vec::with_capacity(512);
     buffer.extend_from_slice(&MAGIC.to_le_bytes());
     buffer.extend_from_slice(&(number | (header as u16 / 8) << 10).to_le_bytes());
