@@ -407,7 +407,7 @@ fn shortened(line: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use kiln_harness::pkgsrc::Package;
+    use kiln_test_packages::Package;
     use proptest::prelude::*;
 
     use super::*;

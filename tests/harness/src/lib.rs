@@ -9,7 +9,6 @@
 //! * [`fixtures`]: the authentic images and streams below `tests/fixtures`.
 //! * [`scratch`]: folders for the files of a test.
 //! * [`process`]: running a program with a deadline.
-//! * [`pkgsrc`]: packages and repositories of pkgsrc in the real format.
 //! * [`unpacked`]: Debian packages that are not installed: [`cloud_init`], and an SSH server for guests, [`ssh_server`].
 //!
 //! Four environment variables matter: `KILN_REQUIRE_TOOLS` turns every loud skip into a failure, `KILN_BIN` and
@@ -23,7 +22,6 @@ pub mod cloud_init;
 pub mod fixtures;
 pub mod guest;
 pub mod imgmanifest;
-pub mod pkgsrc;
 pub mod process;
 pub mod qemu_boot;
 pub mod recipe;

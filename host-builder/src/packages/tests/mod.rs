@@ -11,7 +11,7 @@ use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use kiln_harness::pkgsrc::{self, Key, PREFIX, Package};
+use kiln_test_packages::{self as pkgsrc, Key, PREFIX, Package};
 use kiln_zstream::fs::tree::{Attributes, Kind, Time, Tree};
 
 use super::{FirstBoot, InstallOptions, Installed, Keyring, Trust, install, open};

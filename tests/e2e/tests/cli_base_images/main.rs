@@ -12,7 +12,7 @@ use std::process::Command;
 use kiln_e2e::listing::hex;
 use kiln_e2e::{Lab, zone};
 use kiln_harness::imgmanifest;
-use kiln_harness::pkgsrc::{self, Key, Package};
+use kiln_test_packages::{self as pkgsrc, Key, Package};
 use kiln_zstream::fs::tree::{Kind, Tree};
 use serde_json::{Value, json};
 use sha1::{Digest, Sha1};

@@ -3,6 +3,8 @@
 //!
 //! The scripts have the shape of pkgsrc's (`mk/pkginstall`), and words of their own.
 
+#![forbid(unsafe_code)]
+
 use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
