@@ -1,50 +1,51 @@
 //! How many machines run at once.
 //!
-//! The test runner starts one thread a core and more; a machine under software emulation needs a core of its own. So
-//! every machine takes a slot first, and its deadline starts when it has one.
+//! The test runner starts one thread a core and more, and `cargo xtask test` runs several test programs at once; a machine under
+//! software emulation needs a core of its own. So every machine takes a slot first, and its deadline starts when it has one.
 
-use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
 use std::thread;
+use std::time::Duration;
 
+use crate::scratch;
+
+/// How often the slots are looked at while all are taken.
+const POLL: Duration = Duration::from_millis(50);
+
+/// The right to run one machine; dropping it gives it back. It is the lock of a file, so that the system gives back the slot of a
+/// test that was killed.
 #[derive(Debug)]
-struct Slots {
-    free: Mutex<usize>,
-    freed: Condvar,
+pub struct Slot {
+    _lock: File,
 }
 
-impl Slots {
-    const fn new(count: usize) -> Self {
-        Self { free: Mutex::new(count), freed: Condvar::new() }
-    }
-
-    /// The count is a plain number, so a panic elsewhere cannot have left it half changed.
-    fn lock(&self) -> MutexGuard<'_, usize> {
-        self.free.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn take(&'static self) -> Slot {
-        let mut free =
-            self.freed.wait_while(self.lock(), |free| *free == 0).unwrap_or_else(PoisonError::into_inner);
-        *free -= 1;
-        Slot(self)
-    }
-}
-
-/// The right to run one machine; dropping it gives it back.
-#[derive(Debug)]
-pub struct Slot(&'static Slots);
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        *self.0.lock() += 1;
-        self.0.freed.notify_one();
-    }
-}
-
-/// Waits until this process runs fewer machines than the host has cores.
+/// Waits until fewer machines run than the host has cores: those of all processes that share cargo's target folder count.
+///
+/// # Panics
+/// When the files of the slots, which are in cargo's target folder, cannot be made or locked.
 pub fn take() -> Slot {
-    static SLOTS: OnceLock<Slots> = OnceLock::new();
-    SLOTS.get_or_init(|| Slots::new(thread::available_parallelism().map_or(1, usize::from))).take()
+    let folder = scratch::target_folder().join("tmp/slots");
+    let count = thread::available_parallelism().map_or(1, usize::from);
+    take_of(&folder, count)
+        .unwrap_or_else(|error| panic!("cannot take a slot of {}: {error}", folder.display()))
+}
+
+fn take_of(folder: &Path, count: usize) -> io::Result<Slot> {
+    fs::create_dir_all(folder)?;
+    let places: Vec<PathBuf> = (0..count).map(|number| folder.join(number.to_string())).collect();
+    loop {
+        for place in &places {
+            let file = File::options().create(true).append(true).open(place)?;
+            match file.try_lock() {
+                Ok(()) => return Ok(Slot { _lock: file }),
+                Err(TryLockError::WouldBlock) => {}
+                Err(TryLockError::Error(error)) => return Err(error),
+            }
+        }
+        thread::sleep(POLL);
+    }
 }
 
 #[cfg(test)]
@@ -55,13 +56,13 @@ mod tests {
 
     #[test]
     fn no_more_machines_run_than_there_are_slots() {
-        static SLOTS: Slots = Slots::new(2);
         static RUNNING: AtomicUsize = AtomicUsize::new(0);
+        let folder = scratch::folder("slots");
         thread::scope(|scope| {
-            for _ in 0..8 {
+            for _ in 0..4 {
                 scope.spawn(|| {
-                    for _ in 0..100 {
-                        let slot = SLOTS.take();
+                    for _ in 0..4 {
+                        let slot = take_of(folder.path(), 2).unwrap();
                         assert!(RUNNING.fetch_add(1, Ordering::SeqCst) < 2);
                         thread::yield_now();
                         RUNNING.fetch_sub(1, Ordering::SeqCst);
@@ -70,6 +71,8 @@ mod tests {
                 });
             }
         });
-        assert_eq!(*SLOTS.lock(), 2);
+        let both = [take_of(folder.path(), 2).unwrap(), take_of(folder.path(), 2).unwrap()];
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+        drop(both);
     }
 }

@@ -1,5 +1,7 @@
 //! `cargo xtask test`: the three rings of tests, and the fuzz targets.
 
+mod programs;
+
 use std::collections::BTreeSet;
 use std::env;
 use std::ffi::OsString;
@@ -189,7 +191,10 @@ impl Steps<'_> {
         self.step("guest programs", || guest::run(&Guest::for_tests()));
         let mut tests = self.cargo_test();
         tests.args(["--workspace", "--exclude", "kiln-e2e"]);
-        self.step("unit and property tests", || machine::run(&mut tests));
+        self.step("unit and property tests", || programs::run(tests));
+        let mut examples = self.cargo_test();
+        examples.args(["--workspace", "--doc"]);
+        self.step("examples in documentation", || machine::run(&mut examples));
     }
 
     fn ring_two(&mut self) -> Result<()> {
@@ -249,7 +254,7 @@ impl Steps<'_> {
             ensure!(!targets.is_empty(), "tests/e2e has no test called {}…", prefixes.join("…, "));
             tests.env(tools::KILN_BIN, prepare()?);
             tests.env(tools::XTASK_BIN, env::current_exe().context("cannot find this program")?);
-            machine::run(&mut tests)
+            programs::run(tests)
         });
         Ok(())
     }
