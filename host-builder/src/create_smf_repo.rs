@@ -12,8 +12,7 @@ use crate::create_seed::origin::Manifests;
 use crate::create_seed::{Basis, services};
 use crate::report::{Hint, Report, changed};
 use crate::smf::site::{PROFILE, Site};
-use crate::staging::OutputFolder;
-use crate::zone::image::NO_ROOM;
+use crate::staging::{NO_ROOM, OutputFolder};
 
 /// Checks a list of SMF manifests and makes of it what a zone imports at its first boot.
 ///

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use anyhow::Result;
 use serde_json::Value;
 
-use crate::report::Report;
+use crate::report::{Report, with_hint};
 
 /// The report for the work of commands whose result is what standard output is for: progress on a terminal, and no
 /// events between the lines of the result.
@@ -19,13 +19,16 @@ pub fn quiet() -> Report {
 /// Every other error of the work.
 pub fn until_closed(work: impl FnOnce() -> Result<()>) -> Result<()> {
     match work() {
-        Err(error) if is_closed(&error) => Ok(()),
+        Err(error) if is(io::ErrorKind::BrokenPipe, &error) => Ok(()),
+        Err(error) if is(io::ErrorKind::StorageFull, &error) => {
+            Err(with_hint(error, "send standard output to a place with more room"))
+        }
         result => result,
     }
 }
 
-fn is_closed(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+fn is(kind: io::ErrorKind, error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == kind)
 }
 
 /// Standard output, with errors that name it.
@@ -78,11 +81,13 @@ pub fn object(object: &Value) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::hint_of;
 
     #[test]
     fn only_a_closed_pipe_is_a_good_end() {
         let fail = |kind: io::ErrorKind| until_closed(|| Err(io::Error::from(kind).into()));
         assert!(fail(io::ErrorKind::BrokenPipe).is_ok());
-        assert!(fail(io::ErrorKind::StorageFull).is_err());
+        assert_eq!(hint_of(&fail(io::ErrorKind::PermissionDenied).unwrap_err()), None);
+        assert!(hint_of(&fail(io::ErrorKind::StorageFull).unwrap_err()).is_some());
     }
 }

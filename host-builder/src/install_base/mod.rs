@@ -33,6 +33,7 @@ use crate::contents::scratch::Scratch;
 use crate::packages::{self, FirstBoot, InstallOptions, Installed, Repository, Trust};
 use crate::report::{Hint, Report, changed, unchanged};
 use crate::staging::OutputFolder;
+use crate::units;
 use crate::zone::archive;
 use crate::zone::fields::{self, Fields};
 use crate::zone::image::Compression;
@@ -209,7 +210,8 @@ impl Materials {
             }
             let repository = packages::open(&common.packages, &scratch)?;
             let kit = Kit::find(wanted, &common.packages, common.bootstrap.as_deref())?;
-            let detail = format!("{} packages, kit {}", repository.candidates().len(), kit.name);
+            let packages = units::count(repository.candidates().len(), "package");
+            let detail = format!("{packages}, kit {}", kit.name);
             Ok(unchanged(Self { repository, trust, kit, scratch }, detail))
         })
     }
@@ -231,7 +233,7 @@ pub fn make(wanted: Wanted, files: Files, build: &Build<'_>, report: &Report) ->
     };
     report.step("overlays", || {
         let count = overlay::apply(&mut proto, &common.overlays)?;
-        Ok(changed((), format!("{count} files")))
+        Ok(changed((), units::count(count, "file")))
     })?;
     report.step("bootstrap-kit", || {
         let Materials { kit, scratch, .. } = materials;
@@ -243,7 +245,7 @@ pub fn make(wanted: Wanted, files: Files, build: &Build<'_>, report: &Report) ->
         )?;
         let count = tools::lay(&archive.tree, &mut proto)
             .with_context(|| format!("the bootstrap kit {}", kit.name))?;
-        Ok(changed((), format!("{}, {count} files", kit.name)))
+        Ok(changed((), format!("{}, {}", kit.name, units::count(count, "file"))))
     })?;
     report.step("package-tools", || {
         tools::configure(&mut proto)?;

@@ -12,10 +12,10 @@ use super::config::Wanted;
 use super::proto::Proto;
 use crate::packages::Installed;
 use crate::report::{Hint, Report, changed};
-use crate::staging::{OutputFolder, StagedFile};
+use crate::staging::{NO_ROOM, OutputFolder, StagedFile};
 use crate::zone::dataset::newest;
 use crate::zone::fields::Fields;
-use crate::zone::image::{self, Compression, NO_ROOM, SNAPSHOT, Snapshot, snapshot_name};
+use crate::zone::image::{self, Compression, SNAPSHOT, Snapshot, snapshot_name};
 use crate::zone::manifest::{About, Draft, warnings};
 
 /// The files of an image in the making.

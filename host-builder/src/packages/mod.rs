@@ -57,6 +57,7 @@ pub use signature::{Keyring, Signer};
 
 use crate::contents::scratch::Scratch;
 use crate::report::{Hint, Report, changed, unchanged};
+use crate::units;
 use crate::zone::area::Area;
 
 /// What to install, and from where.
@@ -153,7 +154,7 @@ pub fn install(
         report.step("package", || {
             let name = &planned.candidate.name;
             let files = installer.install(planned).with_context(|| format!("cannot install {name}"))?;
-            Ok(changed((), format!("{name}, {files} files")))
+            Ok(changed((), format!("{name}, {}", units::count(files, "file"))))
         })?;
     }
     let mut installed = installer.finish(!plan.install.is_empty())?;

@@ -30,7 +30,7 @@ const STAGE_LIMIT: u64 = 1 << 20;
 const TEMPLATE_LIMIT: u64 = 64 << 30;
 
 /// What to do when a template cannot be unpacked.
-const NO_ROOM: &str =
+const NO_ROOM_FOR_TEMPLATE: &str =
     "the output's file system needs room for the unpacked template: choose another with --output";
 
 /// A loader with what it needs from the machine.
@@ -175,7 +175,8 @@ fn unpack_template(file: File, disk: File) -> Result<File> {
 
 /// Copies to the end, leaving holes where the source is zero.
 fn copy_sparse(from: &mut dyn Read, to: &File) -> Result<()> {
-    let no_room = |result: io::Result<()>| result.context("cannot write a temporary file").hint(NO_ROOM);
+    let no_room =
+        |result: io::Result<()>| result.context("cannot write a temporary file").hint(NO_ROOM_FOR_TEMPLATE);
     let mut sparse = SparseFile::new(to);
     let mut buffer = vec![0; 64 * 1024];
     let mut size = 0;

@@ -94,7 +94,8 @@ fn build(
         for member in &custom.members {
             tracing::info!(member, "packed into custom.tgz");
         }
-        let detail = format!("custom.tgz: {} members, {} bytes", custom.members.len(), custom.size);
+        let detail =
+            format!("custom.tgz: {}, {} bytes", units::count(custom.members.len(), "member"), custom.size);
         Ok(changed(custom, detail))
     })?;
 
@@ -130,10 +131,10 @@ fn build(
         let planned = disk::plan(settings, &loader, &mut sources, archive.has_vmm, modified)
             .with_context(of_platform)?;
         let detail = format!(
-            "{} MiB volume, loader {}, {} files",
+            "{} MiB volume, loader {}, {}",
             planned.volume_size >> 20,
             settings.loader,
-            sources.entries().len()
+            units::count(sources.entries().len(), "file")
         );
         Ok(changed(planned, detail))
     })?;

@@ -11,6 +11,7 @@ use crate::pieces::record::Record;
 use crate::platform::UNIX;
 use crate::report::Report;
 use crate::stamp::Stamp;
+use crate::units;
 
 /// Most findings of one file system that are listed; the rest are counted.
 const MAX_LISTED: usize = 50;
@@ -110,8 +111,11 @@ pub fn check_ufs(findings: &mut Findings, place: &str, source: &Source) {
         findings.passed(
             place,
             format!(
-                "its file system is consistent: {} files, {} directories, {} links, {} devices",
-                totals.regular_files, totals.directories, totals.symlinks, totals.devices
+                "its file system is consistent: {}, {} directories, {}, {}",
+                units::count(totals.regular_files, "file"),
+                totals.directories,
+                units::count(totals.symlinks, "link"),
+                units::count(totals.devices, "device")
             ),
         );
     }

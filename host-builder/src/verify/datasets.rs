@@ -6,6 +6,7 @@ use super::findings::Findings;
 use crate::contents::dataset::{Dataset, ZONE_ROOT};
 use crate::contents::manifest::Manifest;
 use crate::contents::tree::{self, Node, Tree, show};
+use crate::units;
 
 /// Most defects that are listed; the rest are counted.
 const MAX_LISTED: usize = 50;
@@ -68,12 +69,12 @@ pub fn check(findings: &mut Findings, dataset: &Dataset, manifest: Option<&Manif
         findings.passed(
             "file system",
             format!(
-                "version {}, without defects: {} files, {} folders, {} links, {} devices and the like",
+                "version {}, without defects: {}, {}, {}, {} and the like",
                 tree.version(),
-                totals.files,
-                totals.directories,
-                totals.symlinks,
-                totals.specials
+                units::count(totals.files, "file"),
+                units::count(totals.directories, "folder"),
+                units::count(totals.symlinks, "link"),
+                units::count(totals.specials, "device")
             ),
         );
     }

@@ -22,7 +22,7 @@ use crate::direct::Direct;
 use crate::jobs;
 use crate::prefetch::Prefetch;
 use crate::report::{Hint, Report, with_hint};
-use crate::staging::StagedFile;
+use crate::staging::{NO_ROOM, StagedFile};
 
 /// The name of the snapshot in an image: that which `zfs` and imgadm know is [`SNAPSHOT`], and that of the dataset is of no
 /// consequence, since imgadm receives under a name of its own.
@@ -32,9 +32,6 @@ pub fn snapshot_name(snapshot: &str) -> String {
 
 /// What imgadm wants a snapshot to be called; it renames others (source: smartos-live, `src/img/lib/imgadm.js`).
 pub const SNAPSHOT: &str = "final";
-
-/// What to do when a result cannot be written.
-pub const NO_ROOM: &str = "the file system of the output may be full: choose another with --output";
 
 /// The snapshot in an image.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -19,7 +19,7 @@ fn a_standard_output_that_takes_nothing_is_a_failure() {
     let menu = format!("{image}:/boot/grub/menu.lst");
     let folder = format!("{image}:/os/{STAMP}/platform");
     let whole = format!("{platform}:/platform-{STAMP}");
-    let commands: [(&[&str], i32); 12] = [
+    let commands: [(&[&str], i32); 13] = [
         (&["--help"], 1),
         (&["retro", "-h"], 1),
         (&["--version"], 1),
@@ -30,6 +30,7 @@ fn a_standard_output_that_takes_nothing_is_a_failure() {
         (&["cat", &menu], 1),
         (&["diff", &whole, &folder], 3),
         (&["convert", image, "--to", "sparse-raw", "disk.raw"], 1),
+        (&["convert", &folder, "--to", "tar", "-"], 1),
         (&["retro", STAMP, "--size", "auto", "--output", "one"], 1),
         (&["retro", STAMP, "--size", "auto", "--output", "two", "--json"], 1),
     ];
@@ -39,6 +40,7 @@ fn a_standard_output_that_takes_nothing_is_a_failure() {
         let said = String::from_utf8_lossy(&run.stderr);
         assert_eq!(run.status.code(), Some(status), "{arguments:?}: {said}");
         assert!(said.contains("cannot write to standard output: No space left"), "{arguments:?}: {said}");
+        assert!(said.contains("more room"), "{arguments:?}: {said}");
     }
     // The work itself was done.
     assert_eq!(lab.names("one"), lab.names("two"));

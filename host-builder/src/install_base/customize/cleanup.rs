@@ -6,6 +6,7 @@ use super::outcome;
 use crate::install_base::lines;
 use crate::install_base::proto::Proto;
 use crate::report::Outcome;
+use crate::units;
 
 /// Folders whose files are removed.
 const EMPTIED: [&str; 7] = [
@@ -79,7 +80,9 @@ pub fn clean_up(proto: &mut Proto) -> Result<Outcome<()>> {
     }
     // sshd's keys are made there at the first boot.
     proto.make_folder("/var/ssh", 0o755)?;
-    Ok(outcome(true, format!("{removed} files removed, {} logs emptied", logs.len())))
+    let detail =
+        format!("{} removed, {} emptied", units::count(removed, "file"), units::count(logs.len(), "log"));
+    Ok(outcome(true, detail))
 }
 
 /// Takes their passwords from those who log in, so that only keys let them in (`NP`, as `passwd -N` writes it).

@@ -8,6 +8,7 @@ use crate::install_base::config::{PATH, PREFIX};
 use crate::install_base::lines::{with_variable, with_word, without};
 use crate::install_base::proto::Proto;
 use crate::report::Outcome;
+use crate::units;
 use crate::zone::area::Area;
 
 /// Lets people in with keys only, those of the data centre included.
@@ -62,7 +63,7 @@ pub fn home_of_root(proto: &mut Proto) -> Result<Outcome<()>> {
             .with_context(|| format!("cannot copy {from} to /root"))?;
         count += 1;
     }
-    Ok(outcome(count > 0, format!("{count} files of /etc/skel")))
+    Ok(outcome(count > 0, format!("{} of /etc/skel", units::count(count, "file"))))
 }
 
 /// Sets where cron and su look for commands.
