@@ -4,15 +4,18 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use clap::{ArgAction, Parser, Subcommand};
+use clap::{ArgAction, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::report::{self, Hint, Report};
 use crate::{
-    cat, convert, create_base_images, create_image, create_seed, create_smf_repo, dehole, demo, diff,
+    cat, convert, create_base_images, create_image, create_seed, create_smf_repo, dehole, demo, diff, help,
     inspect, install_base, ls, metadata, retro, staging, verify, zstream,
 };
+
+/// The place of what all commands share among the options in their help: behind their own, before --help.
+const SHARED: usize = 900;
 
 /// Builds SmartOS and Triton images on any machine: no root, no mounts, no ZFS, no SmartOS, and the same bytes from
 /// the same inputs.
@@ -22,10 +25,10 @@ use crate::{
 #[command(name = "kiln", version, arg_required_else_help = true, max_term_width = 100)]
 pub struct Cli {
     /// Say more: -v what each step works on, -vv every detail (KILN_LOG takes filters, such as kiln=trace)
-    #[arg(short, long, global = true, action = ArgAction::Count)]
+    #[arg(short, long, global = true, action = ArgAction::Count, display_order = SHARED)]
     verbose: u8,
     /// Report as JSON, one object a line on standard output
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = SHARED)]
     json: bool,
     #[command(subcommand)]
     command: Command,
@@ -35,16 +38,16 @@ pub struct Cli {
 enum Command {
     Retro(Box<retro::Arguments>),
     CreateImage(Box<create_image::Arguments>),
+    CreateSeed(Box<create_seed::Arguments>),
+    CreateSmfRepo(create_smf_repo::Arguments),
+    InstallBase(Box<install_base::Arguments>),
+    CreateBaseImages(Box<create_base_images::Arguments>),
     Inspect(inspect::Arguments),
     Ls(ls::Arguments),
     Cat(cat::Arguments),
     Diff(diff::Arguments),
     Verify(verify::Arguments),
     Convert(convert::Arguments),
-    CreateSeed(Box<create_seed::Arguments>),
-    CreateSmfRepo(create_smf_repo::Arguments),
-    InstallBase(Box<install_base::Arguments>),
-    CreateBaseImages(Box<create_base_images::Arguments>),
     Dehole(dehole::Arguments),
     Zstream(zstream::Arguments),
     Demo(demo::Arguments),
@@ -64,7 +67,11 @@ pub enum Ending {
 
 /// Runs the program on the process' arguments.
 pub fn run() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let mut command = help::laid_out(Cli::command());
+    let parsed = command.try_get_matches_from_mut(std::env::args_os());
+    let cli = match parsed
+        .and_then(|words| Cli::from_arg_matches(&words).map_err(|error| error.format(&mut command)))
+    {
         Ok(cli) => cli,
         Err(message) => return show(&message),
     };
@@ -176,7 +183,15 @@ pub fn no_color() -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::log_filter;
+    use clap::CommandFactory as _;
+
+    use super::{Cli, help, log_filter};
+
+    #[test]
+    fn no_option_contradicts_another() {
+        // What a build with assertions would find at the first call.
+        help::laid_out(Cli::command()).debug_assert();
+    }
 
     #[test]
     fn only_filters_that_mean_something_are_taken() {

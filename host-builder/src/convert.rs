@@ -32,7 +32,7 @@ const CHUNK: usize = 1 << 20;
 ///     kiln convert base-64.zfs.gz:/root --to tar base-64.tar
 ///     kiln convert web.zfs.gz --origin base-64.zfs.gz --to mtree web.mtree
 ///     kiln convert web-1.0.zfs.gz --to mtree - | sort
-///     kiln convert 'retro.zvol.gz:/os/20141030T081701Z/platform/i86pc/amd64/boot_archive!' --to dir root
+///     kiln convert 'retro.zvol.gz:/custom.tgz!' --to dir custom
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]
 pub struct Arguments {

@@ -14,7 +14,7 @@ use crate::report::{Hint, Report, changed};
 use crate::smf::site::{PROFILE, Site};
 use crate::staging::{NO_ROOM, OutputFolder};
 
-/// Checks a list of SMF manifests and makes of it what a zone imports at its first boot.
+/// Checks a list of SMF manifests and makes of it what a zone imports at its first boot
 ///
 /// Writes into a folder the manifests that zones of the platform do not see anyway, and the profile
 /// site.xml, which enables or disables the default instance of each:

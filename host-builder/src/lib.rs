@@ -28,6 +28,7 @@ mod der;
 mod diff;
 mod digest;
 mod direct;
+mod help;
 mod identity;
 mod inspect;
 mod install_base;

@@ -41,7 +41,7 @@ use crate::zone::manifest::warnings;
 /// Folders that a zone begins with, empty but for what a platform has in them.
 const FOLDERS: [&str; 4] = ["home", "root", "tmp", "var/ssh"];
 
-/// Makes a seed image: what a zone has of its own of a SmartOS platform, without any packages.
+/// Makes a seed image: what a zone has of its own of a SmartOS platform, without any packages
 ///
 /// Writes output/NAME.zfs.gz and NAME.json from the tarball of a platform, for
 /// `imgadm install -m NAME.json -f NAME.zfs.gz`:

@@ -191,10 +191,7 @@ impl Steps<'_> {
         self.step("guest programs", || guest::run(&Guest::for_tests()));
         let mut tests = self.cargo_test();
         tests.args(["--workspace", "--exclude", "kiln-e2e"]);
-        self.step("unit and property tests", || programs::run(tests));
-        let mut examples = self.cargo_test();
-        examples.args(["--workspace", "--doc"]);
-        self.step("examples in documentation", || machine::run(&mut examples));
+        self.step("unit and property tests", || machine::run(&mut tests));
     }
 
     fn ring_two(&mut self) -> Result<()> {
