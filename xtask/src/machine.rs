@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 
 use anyhow::{Context, Result, bail};
 use kiln_harness::scratch;
@@ -59,6 +61,32 @@ fn codename_of(os_release: &str) -> Option<String> {
     field("VERSION_CODENAME").filter(|_| field("ID").as_deref() == Some("debian"))
 }
 
+/// Does `work` for every item, as many at once as there are cores, tells of each that fails, and gives the names of those, sorted.
+pub fn at_once<'a, T: Sync>(
+    items: &'a [T],
+    name: impl Fn(&'a T) -> &'a str + Sync,
+    work: impl Fn(&'a T) -> Result<()> + Sync,
+) -> Vec<&'a str> {
+    let waiting = Mutex::new(items.iter());
+    let failed = Mutex::new(Vec::new());
+    let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                while let Some(item) = next() {
+                    if let Err(error) = work(item) {
+                        eprintln!("--- {}: {error:#}", name(item));
+                        failed.lock().unwrap_or_else(PoisonError::into_inner).push(name(item));
+                    }
+                }
+            });
+        }
+    });
+    let mut failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
+    failed.sort_unstable();
+    failed
+}
+
 /// Runs `command` with this process's terminal and fails unless it succeeds.
 pub fn run(command: &mut Command) -> Result<()> {
     let status = command
@@ -84,6 +112,24 @@ pub fn capture(command: &mut Command) -> Result<(bool, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn all_items_have_their_turn_and_those_that_fail_are_named() {
+        let done = Mutex::new(Vec::new());
+        let names = ["c", "b", "a"];
+        let failed = at_once(
+            &names,
+            |name| name,
+            |name| {
+                done.lock().unwrap().push(*name);
+                if *name == "b" { Ok(()) } else { bail!("it is not b") }
+            },
+        );
+        assert_eq!(failed, ["a", "c"]);
+        let mut done = done.into_inner().unwrap();
+        done.sort_unstable();
+        assert_eq!(done, ["a", "b", "c"]);
+    }
 
     #[test]
     fn the_release_is_read_only_on_debian() {

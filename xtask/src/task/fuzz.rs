@@ -7,8 +7,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::{Mutex, PoisonError};
-use std::thread;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
@@ -87,29 +85,15 @@ pub fn everything(seconds: u32, seed: Option<&str>) -> Result<()> {
     each(|name| replay(&folder, name).and_then(|_| fuzz(&folder, name, seconds, seed)))
 }
 
-/// Does `work` for every target, as many at once as there are cores, and fails at the end with the names of those that
-/// failed.
+/// Does `work`, which gives how many inputs it ran, for every target, and fails at the end with the names of those that failed.
 fn each(work: impl Fn(&str) -> Result<u64> + Sync) -> Result<()> {
-    let waiting = Mutex::new(targets()?.into_iter());
-    let failed = Mutex::new(Vec::new());
-    let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
-    thread::scope(|scope| {
-        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
-            scope.spawn(|| {
-                while let Some(name) = next() {
-                    match work(&name) {
-                        Ok(runs) => eprintln!("--- fuzz target {name}: {runs} inputs run"),
-                        Err(error) => {
-                            eprintln!("--- fuzz target {name}: {error:#}");
-                            failed.lock().unwrap_or_else(PoisonError::into_inner).push(name);
-                        }
-                    }
-                }
-            });
-        }
-    });
-    let mut failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
-    failed.sort();
+    let targets = targets()?;
+    let told = |name: &String| {
+        let runs = work(name)?;
+        eprintln!("--- fuzz target {name}: {runs} inputs run");
+        Ok(())
+    };
+    let failed = machine::at_once(&targets, String::as_str, told);
     ensure!(failed.is_empty(), "fuzz targets with findings: {}", failed.join(", "));
     Ok(())
 }

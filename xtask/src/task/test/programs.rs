@@ -5,12 +5,12 @@
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
-use std::sync::{Mutex, PoisonError};
-use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
+
+use crate::machine;
 
 /// A test program that cargo has built.
 #[derive(Debug, PartialEq, Eq)]
@@ -30,23 +30,7 @@ struct Program {
 pub fn run(mut tests: Command) -> Result<()> {
     let programs = build(&mut tests)?;
     ensure!(!programs.is_empty(), "there is nothing to test");
-    let waiting = Mutex::new(programs.iter());
-    let failed = Mutex::new(Vec::new());
-    let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
-    thread::scope(|scope| {
-        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
-            scope.spawn(|| {
-                while let Some(program) = next() {
-                    if let Err(error) = run_one(program, &tests) {
-                        eprintln!("--- {}: {error:#}", program.name);
-                        failed.lock().unwrap_or_else(PoisonError::into_inner).push(program.name.as_str());
-                    }
-                }
-            });
-        }
-    });
-    let mut failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
-    failed.sort_unstable();
+    let failed = machine::at_once(&programs, |program| &program.name, |program| run_one(program, &tests));
     ensure!(failed.is_empty(), "tests failed in {}", failed.join(", "));
     Ok(())
 }
